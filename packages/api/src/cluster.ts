@@ -1,0 +1,102 @@
+import { z } from 'zod'
+import { type apiVersion, conditionSchema, digestSchema, type KindDefinition, type ObjectMeta } from './kind.ts'
+
+/** What the agent last reported of one release. The hub copies it, and adds nothing that it does not know. */
+export const releaseReportSchema = z.object({
+  name: z.string(),
+  version: z.string(),
+  digest: digestSchema,
+  /** Names of the publishers whose signatures were verified in the cluster. */
+  signedBy: z.array(z.string()),
+  ready: z.boolean(),
+  /** Why it is ready or not: a reason of `Release`, e.g. `Healthy`, `Progressing`, `SignatureWrongKey`. */
+  reason: z.string(),
+  message: z.string().max(4096),
+  /** Corrections of drift since the agent first applied the release. */
+  driftCorrected: z.int().min(0),
+  /** True while an owned field differs from what was signed. */
+  drifted: z.boolean(),
+})
+export type ReleaseReport = z.infer<typeof releaseReportSchema>
+
+export const nodeReportSchema = z.object({ name: z.string(), ready: z.boolean(), version: z.string() })
+export type NodeReport = z.infer<typeof nodeReportSchema>
+
+/** What an agent sends to the hub (`POST /v1/clusters/{name}/report`). */
+export const clusterReportSchema = z.object({
+  cluster: z.string(),
+  /** Generation of the newest channel that the agent accepted; 0 before the first. */
+  generation: z.int().min(0),
+  channelDigest: digestSchema.optional(),
+  /** When what is reported was observed, by the agent's clock. */
+  observedAt: z.iso.datetime(),
+  agentVersion: z.string(),
+  kubernetesVersion: z.string(),
+  nodes: z.array(nodeReportSchema).max(5000),
+  releases: z.array(releaseReportSchema).max(5000),
+  /** Since when, and why, the agent could not read its channel. Absent while it can. */
+  channelUnreadable: z.object({ since: z.iso.datetime(), reason: z.string(), message: z.string().max(4096) }).optional(),
+})
+export type ClusterReport = z.infer<typeof clusterReportSchema>
+
+const spec = z.object({
+  /** Names of labels select clusters in placements; they live in `metadata.labels`. */
+  displayName: z.string().max(253).optional(),
+  prune: z
+    .object({
+      /** Largest share (0 to 1) of a cluster's managed objects that one channel may prune without consent. */
+      maxShare: z.number().min(0).max(1).default(0.5),
+    })
+    .optional(),
+})
+
+const status = z.object({
+  conditions: z.array(conditionSchema).max(16).optional(),
+  observedGeneration: z.int().optional(),
+  /** Generation and digest of the channel that the hub last published for the cluster. */
+  channel: z.object({ generation: z.int(), digest: digestSchema, publishedAt: z.iso.datetime() }).optional(),
+  /** The newest report, as received, and when it came. */
+  report: clusterReportSchema.optional(),
+  reportedAt: z.iso.datetime().optional(),
+  joinedAt: z.iso.datetime().optional(),
+})
+
+/** Kind `Cluster`: a member of the fleet, in the hub's API. */
+export interface Cluster {
+  readonly apiVersion: typeof apiVersion
+  readonly kind: 'Cluster'
+  readonly metadata: ObjectMeta
+  readonly spec: z.infer<typeof spec>
+  readonly status?: z.infer<typeof status>
+}
+
+/** Reasons of a `Cluster`'s `Ready` condition. */
+export const clusterReasons = {
+  /** No agent has joined under this name yet. */
+  waitingToJoin: 'WaitingToJoin',
+  /** The agent reports, its nodes are ready and it holds the newest channel. */
+  ready: 'Ready',
+  /** The agent reports that a node or a release is not ready. */
+  notReady: 'NotReady',
+  /** No report for longer than the time limit: neither ready nor failed, unknown. */
+  silent: 'Silent',
+  /** The channel could not be compiled or published. */
+  channelFailed: 'ChannelFailed',
+} as const
+
+export const clusterKind: KindDefinition = {
+  kind: 'Cluster',
+  plural: 'clusters',
+  singular: 'cluster',
+  shortNames: ['mcl'],
+  scope: 'Cluster',
+  description: 'A member of the fleet. Its agent pulls the channel that the hub compiles for it.',
+  spec,
+  status,
+  columns: [
+    { name: 'Ready', type: 'string', jsonPath: '.status.conditions[?(@.type=="Ready")].status' },
+    { name: 'Reason', type: 'string', jsonPath: '.status.conditions[?(@.type=="Ready")].reason' },
+    { name: 'Generation', type: 'integer', jsonPath: '.status.channel.generation' },
+    { name: 'Reported', type: 'date', jsonPath: '.status.reportedAt' },
+  ],
+}

@@ -1,0 +1,61 @@
+import { z } from 'zod'
+import { type apiVersion, conditionSchema, digestSchema, type KindDefinition, nameSchema, type ObjectMeta } from './kind.ts'
+
+const spec = z.object({
+  bundle: z.object({
+    /** Repository in the fleet's registry, such as `bundles/podinfo`. */
+    repository: z.string().min(1).max(255),
+    version: z.string().min(1).max(128),
+    /** Digest of the bundle's index: what is placed is this and nothing else. */
+    digest: digestSchema,
+  }),
+  /** Namespace for the bundle's objects that name none; made when it is missing. */
+  namespace: nameSchema.optional(),
+  /** Which clusters: by name, by label, or all. An empty `names` list with no selector means none, which must be said. */
+  clusters: z.object({
+    names: z.array(nameSchema).max(5000).optional(),
+    matchLabels: z.record(z.string(), z.string()).optional(),
+    all: z.boolean().optional(),
+  }),
+})
+
+const status = z.object({
+  conditions: z.array(conditionSchema).max(16).optional(),
+  observedGeneration: z.int().optional(),
+  /** Clusters that the placement selects now. */
+  selected: z.int().optional(),
+  /** Of these, the clusters that report this digest as ready. */
+  ready: z.int().optional(),
+})
+
+/** Kind `Placement`: a signed bundle and the clusters that it goes to, in the hub's API. Its name is the name of the release. */
+export interface Placement {
+  readonly apiVersion: typeof apiVersion
+  readonly kind: 'Placement'
+  readonly metadata: ObjectMeta
+  readonly spec: z.infer<typeof spec>
+  readonly status?: z.infer<typeof status>
+}
+
+/** Reasons of a `Placement`'s `Ready` condition. */
+export const placementReasons = {
+  ready: 'Ready',
+  progressing: 'Progressing',
+  noClusters: 'NoClusters',
+} as const
+
+export const placementKind: KindDefinition = {
+  kind: 'Placement',
+  plural: 'placements',
+  singular: 'placement',
+  shortNames: ['mpl'],
+  scope: 'Cluster',
+  description: 'A signed bundle, by digest, and the clusters that it goes to.',
+  spec,
+  status,
+  columns: [
+    { name: 'Version', type: 'string', jsonPath: '.spec.bundle.version' },
+    { name: 'Selected', type: 'integer', jsonPath: '.status.selected' },
+    { name: 'Ready', type: 'integer', jsonPath: '.status.ready' },
+  ],
+}

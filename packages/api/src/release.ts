@@ -1,0 +1,86 @@
+import { z } from 'zod'
+import { type apiVersion, conditionSchema, digestSchema, type KindDefinition, type ObjectMeta } from './kind.ts'
+
+/** An object that a release made: what prune may delete, and nothing else. */
+export const inventoryEntrySchema = z.object({
+  apiVersion: z.string(),
+  kind: z.string(),
+  namespace: z.string().optional(),
+  name: z.string(),
+  uid: z.string().optional(),
+})
+export type InventoryEntry = z.infer<typeof inventoryEntrySchema>
+
+const spec = z.object({
+  bundle: z.object({ repository: z.string(), version: z.string(), digest: digestSchema }),
+  namespace: z.string().optional(),
+  /** Generation of the channel that asked for it. */
+  channelGeneration: z.int().min(0),
+})
+
+const status = z.object({
+  conditions: z.array(conditionSchema).max(16).optional(),
+  observedGeneration: z.int().optional(),
+  /** Digest that was last applied whole. What runs, when a newer one is refused. */
+  appliedDigest: digestSchema.optional(),
+  appliedVersion: z.string().optional(),
+  signedBy: z.array(z.string()).optional(),
+  inventory: z.array(inventoryEntrySchema).max(20_000).optional(),
+  drift: z
+    .object({
+      corrected: z.int().min(0),
+      lastAt: z.iso.datetime().optional(),
+      lastObject: z.string().optional(),
+      lastManager: z.string().optional(),
+    })
+    .optional(),
+})
+
+/** Kind `Release`: a bundle installed in this cluster. Made by the agent, read by people. */
+export interface Release {
+  readonly apiVersion: typeof apiVersion
+  readonly kind: 'Release'
+  readonly metadata: ObjectMeta
+  readonly spec: z.infer<typeof spec>
+  readonly status?: z.infer<typeof status>
+}
+
+/** Reasons of a `Release`'s `Ready` condition: a closed set, shown in `muster status` and documented in docs/kinds/release.md. */
+export const releaseReasons = {
+  healthy: 'Healthy',
+  progressing: 'Progressing',
+  degraded: 'Degraded',
+  applyFailed: 'ApplyFailed',
+  /** No signature of the bundle was found. */
+  signatureMissing: 'SignatureMissing',
+  /** There are signatures, but none by a publisher that the channel names. */
+  signatureWrongKey: 'SignatureWrongKey',
+  /** A signature is there in a form that is not understood or whose content does not name this bundle. */
+  signatureInvalid: 'SignatureInvalid',
+  /** Bytes that came from the registry do not match their digest. */
+  dataDamaged: 'DataDamaged',
+  /** The bundle does not follow the format. */
+  bundleInvalid: 'BundleInvalid',
+  registryUnreachable: 'RegistryUnreachable',
+  pruning: 'Pruning',
+  /** The prune is larger than the share that the cluster allows and waits for consent. */
+  pruneNeedsConsent: 'PruneNeedsConsent',
+} as const
+export type ReleaseReason = (typeof releaseReasons)[keyof typeof releaseReasons]
+
+export const releaseKind: KindDefinition = {
+  kind: 'Release',
+  plural: 'releases',
+  singular: 'release',
+  shortNames: ['mrel'],
+  scope: 'Cluster',
+  description: 'A bundle installed in this cluster, with the inventory of what it made.',
+  spec,
+  status,
+  columns: [
+    { name: 'Version', type: 'string', jsonPath: '.spec.bundle.version' },
+    { name: 'Ready', type: 'string', jsonPath: '.status.conditions[?(@.type=="Ready")].status' },
+    { name: 'Reason', type: 'string', jsonPath: '.status.conditions[?(@.type=="Ready")].reason' },
+    { name: 'Corrected', type: 'integer', jsonPath: '.status.drift.corrected' },
+  ],
+}

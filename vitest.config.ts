@@ -1,0 +1,46 @@
+import { defineConfig } from 'vitest/config'
+
+const everywhere = { exclude: ['**/node_modules/**'] }
+
+/**
+ * Three projects. Unit tests need nothing. Integration and end-to-end tests share one environment of real clusters, which
+ * `test/environment/setup.ts` brings up once per run under an instance id of its own.
+ */
+export default defineConfig({
+  test: {
+    reporters: ['default', './test/environment/closing-line.ts'],
+    projects: [
+      {
+        test: {
+          ...everywhere,
+          name: 'unit',
+          include: ['{packages,apps,test}/**/*.test.ts'],
+          exclude: ['**/node_modules/**', '**/*.integration.test.ts', 'test/e2e/**'],
+          pool: 'threads',
+        },
+      },
+      {
+        test: {
+          ...everywhere,
+          name: 'integration',
+          include: ['{packages,apps}/**/*.integration.test.ts'],
+          globalSetup: ['test/environment/setup.ts'],
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        test: {
+          ...everywhere,
+          name: 'e2e',
+          include: ['test/e2e/*.test.ts'],
+          globalSetup: ['test/environment/setup.ts'],
+          testTimeout: 300_000,
+          hookTimeout: 300_000,
+          fileParallelism: false,
+        },
+      },
+    ],
+  },
+})
