@@ -1,0 +1,148 @@
+import { z } from 'zod'
+import { TrustError } from './errors.ts'
+import { readPublicKey } from './keys.ts'
+import type { Publisher } from './sigstore-bundle.ts'
+
+/** A bundle that a cluster shall run, under the name of its release. */
+export interface ChannelRelease {
+  readonly name: string
+  readonly bundle: {
+    /** Repository in the fleet's registry, such as `bundles/podinfo`. */
+    readonly repository: string
+    readonly version: string
+    /** Digest and size (bytes) of the bundle's index. */
+    readonly digest: string
+    readonly size: number
+  }
+  /** Namespace for objects that name none. */
+  readonly namespace?: string | undefined
+  /** Releases that must be ready first. */
+  readonly dependsOn?: readonly string[] | undefined
+}
+
+/** The desired state of one cluster. */
+export interface ChannelContent {
+  readonly cluster: string
+  /** Each channel has a higher one than the last. */
+  readonly generation: number
+  /** ISO 8601. */
+  readonly issuedAt: string
+  /** ISO 8601, to the second. From then on nothing new is taken from it; what runs stays. */
+  readonly expiresAt: string
+  /** Said when, and only when, nothing shall run: an empty list by itself is never meant. */
+  readonly empty?: true | undefined
+  /** In order of names. */
+  readonly releases: readonly ChannelRelease[]
+  /** Whose signatures on bundles count. */
+  readonly publishers: readonly Publisher[]
+  readonly prune: {
+    /** Largest share (0 to 1, in steps of 0.0001) of the managed objects that may be pruned without consent. */
+    readonly maxShare: number
+    /** The generation for which a larger prune is allowed. */
+    readonly consent?: number | undefined
+  }
+}
+
+const maxReleases = 5000
+const name = z
+  .string()
+  .max(63)
+  .regex(/^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/)
+const generation = z.int().min(1)
+/** TUF's canonical JSON has no fractions: shares are written in ten-thousandths. */
+const shareUnit = 10_000
+
+/** What stands in TUF's `custom` field of a target: a release is a target named after it. */
+export const targetSchema = z.strictObject({
+  length: z.int().min(1),
+  hashes: z.strictObject({ sha256: z.string().regex(/^[0-9a-f]{64}$/) }),
+  custom: z.strictObject({
+    repository: z.string().min(1).max(255),
+    version: z.string().min(1).max(128),
+    namespace: name.optional(),
+    dependsOn: z.array(name).max(256).optional(),
+  }),
+})
+type Target = z.infer<typeof targetSchema>
+
+export const targetsSchema = z
+  .record(name, targetSchema)
+  .refine((targets) => Object.keys(targets).length <= maxReleases, 'too many releases')
+
+/** Our own part of the metadata, beside what TUF defines. */
+export const musterSchema = z.strictObject({
+  cluster: name,
+  issuedAt: z.iso.datetime(),
+  empty: z.literal(true).optional(),
+  publishers: z.array(z.strictObject({ name: z.string().min(1).max(253), publicKey: z.string().max(4096) })).max(256),
+  prune: z.strictObject({ maxShare: z.int().min(0).max(shareUnit), consent: generation.optional() }),
+})
+type Muster = z.infer<typeof musterSchema>
+
+export function toTargets(content: ChannelContent): Record<string, Target> {
+  const targets = content.releases.map((release): [string, Target] => [
+    release.name,
+    {
+      length: release.bundle.size,
+      hashes: { sha256: release.bundle.digest.replace(/^sha256:/, '') },
+      custom: {
+        repository: release.bundle.repository,
+        version: release.bundle.version,
+        ...(release.namespace === undefined ? {} : { namespace: release.namespace }),
+        ...(release.dependsOn === undefined ? {} : { dependsOn: [...release.dependsOn] }),
+      },
+    },
+  ])
+  if (new Set(targets.map(([key]) => key)).size !== targets.length)
+    throw new TrustError(
+      'ChannelMalformed',
+      `The channel of ${content.cluster} has two releases of one name. Names of releases are unique.`,
+    )
+  return Object.fromEntries(targets)
+}
+
+export function toMuster(content: ChannelContent): Muster {
+  const { maxShare, consent } = content.prune
+  return {
+    cluster: content.cluster,
+    issuedAt: content.issuedAt,
+    ...(content.empty ? { empty: true } : {}),
+    publishers: content.publishers.map((publisher) => ({ name: publisher.name, publicKey: publisher.publicKey })),
+    prune: { maxShare: Math.round(maxShare * shareUnit), ...(consent === undefined ? {} : { consent }) },
+  }
+}
+
+/** Puts the content together again, and checks what holds between its parts. @throws TrustError or zod's error */
+export function toContent(version: number, expires: string, targets: Record<string, Target>, muster: Muster): ChannelContent {
+  const releases = Object.entries(targets)
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([key, target]): ChannelRelease => {
+      const { repository, version, namespace, dependsOn } = target.custom
+      return {
+        name: key,
+        bundle: { repository, version, digest: `sha256:${target.hashes.sha256}`, size: target.length },
+        ...(namespace === undefined ? {} : { namespace }),
+        ...(dependsOn === undefined ? {} : { dependsOn }),
+      }
+    })
+  const { cluster, issuedAt, empty, publishers, prune } = muster
+  if (empty ? releases.length > 0 : releases.length === 0)
+    throw new TrustError(
+      'ChannelMalformed',
+      `The channel of ${cluster} has ${releases.length} releases and ${empty ? 'says' : 'does not say'} that it is empty.`,
+    )
+  const missing = releases.flatMap((release) => release.dependsOn ?? []).find((dependency) => !Object.hasOwn(targets, dependency))
+  if (missing !== undefined)
+    throw new TrustError('ChannelMalformed', `A release in the channel of ${cluster} depends on ${missing}, which is not in it.`)
+  for (const publisher of publishers) readPublicKey(publisher.publicKey)
+  return {
+    cluster,
+    generation: version,
+    issuedAt,
+    expiresAt: expires,
+    ...(empty ? { empty } : {}),
+    releases,
+    publishers,
+    prune: { maxShare: prune.maxShare / shareUnit, ...(prune.consent === undefined ? {} : { consent: prune.consent }) },
+  }
+}
