@@ -48,21 +48,25 @@ const rootSchema = z.strictObject({
 export function createRoot(options: CreateRootOptions): Uint8Array {
   const role = (keys: readonly RootKey[], threshold: number) => ({ keyids: keys.map((key) => keyId(key.publicKey)), threshold })
   const channel = role(options.channelKeys, options.channelThreshold)
-  const metadata = Metadata.fromJSON(
-    MetadataKind.Root,
-    jsonObject({
-      signatures: [],
-      signed: {
-        _type: 'root',
-        spec_version: specVersion,
-        version: options.version,
-        expires: toTufTime(options.expires),
-        consistent_snapshot: true,
-        keys: Object.fromEntries([...options.rootKeys, ...options.channelKeys].map((key) => [keyId(key.publicKey), tufKey(key.publicKey)])),
-        // A channel is the whole desired state in one file: TUF's snapshot and timestamp roles have nothing of their own to say.
-        roles: { root: role(options.rootKeys, options.rootThreshold), targets: channel, snapshot: channel, timestamp: channel },
-      },
-    }),
+  const metadata = refusing('RootMalformed', `The trust root of version ${options.version} cannot be made as it is asked for.`, () =>
+    Metadata.fromJSON(
+      MetadataKind.Root,
+      jsonObject({
+        signatures: [],
+        signed: {
+          _type: 'root',
+          spec_version: specVersion,
+          version: options.version,
+          expires: toTufTime(options.expires),
+          consistent_snapshot: true,
+          keys: Object.fromEntries(
+            [...options.rootKeys, ...options.channelKeys].map((key) => [keyId(key.publicKey), tufKey(key.publicKey)]),
+          ),
+          // A channel is the whole desired state in one file: TUF's snapshot and timestamp roles have nothing of their own to say.
+          roles: { root: role(options.rootKeys, options.rootThreshold), targets: channel, snapshot: channel, timestamp: channel },
+        },
+      }),
+    ),
   )
   signMetadata(
     metadata,
