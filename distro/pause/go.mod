@@ -1,0 +1,3 @@
+module muster.dev/distro/pause
+
+go 1.26.0

@@ -1,0 +1,6 @@
+export { type BuildOptions, type BuiltImage, type BuiltLayer, buildImage } from './build.ts'
+export type { ToolName, Tools } from './command.ts'
+export type { ImageSource } from './context.ts'
+export { ImageError, type ImageErrorCode, type SourceLocation } from './errors.ts'
+export type { Architecture } from './platform.ts'
+export { type ImageRecipe, type ImageRecipeInput, loadRecipe, parseRecipe, recipeFrom } from './recipe.ts'
