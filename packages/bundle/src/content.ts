@@ -1,0 +1,119 @@
+import { type ContentTarget, type Descriptor, digestOf, mediaTypes, pushArtifact } from '@muster/oci'
+import { canonicalYaml } from './canonical.ts'
+import { BundleError } from './errors.ts'
+import { annotations, type BundleConfig, type BundleImage, bundleTypes } from './format.ts'
+import { limits } from './limits.ts'
+import type { KubeObjectLike } from './object.ts'
+import { writeUstar } from './ustar.ts'
+
+/** A component's objects, in the order in which they are written. */
+export interface Component {
+  readonly name: string
+  readonly objects: readonly KubeObjectLike[]
+}
+
+export interface BundleContent {
+  readonly name: string
+  readonly version: string
+  readonly description?: string
+  readonly components: readonly Component[]
+  readonly images: readonly BundleImage[]
+}
+
+/**
+ * A component as an archive: a file per object, `0001-deployment-web.yaml`, in order.
+ * @throws BundleError `TooLarge`, `ManifestInvalid`
+ */
+export function componentArchive(component: Component): Uint8Array {
+  const archive = writeUstar(
+    component.objects.map((object, at) => ({ path: fileName(object, at + 1), content: new TextEncoder().encode(canonicalYaml(object)) })),
+  )
+  if (archive.length <= limits.layerBytes) return archive
+  throw new BundleError(
+    'TooLarge',
+    `The component ${component.name} takes ${archive.length} bytes; at most ${limits.layerBytes} are read. Split it.`,
+  )
+}
+
+/** For people who open the archive; readers go by order alone. */
+function fileName(object: KubeObjectLike, number: number): string {
+  const slug = `${object.kind}-${object.metadata.name}`.toLowerCase().replaceAll(/[^a-z0-9.-]+/g, '-')
+  return `${String(number).padStart(5, '0')}-${slug.slice(0, 80)}.yaml`
+}
+
+/**
+ * Writes content manifest and index; the images must be in `target` already.
+ * @throws BundleError `TooLarge`, OciError
+ */
+export async function writeBundle(
+  target: ContentTarget,
+  content: BundleContent,
+  options: { readonly tag?: string | undefined; readonly signal?: AbortSignal | undefined } = {},
+): Promise<{ descriptor: Descriptor; config: BundleConfig }> {
+  const layers = content.components.map((component) => ({ component, bytes: componentArchive(component) }))
+  const config: BundleConfig = {
+    name: content.name,
+    version: content.version,
+    ...(content.description === undefined ? {} : { description: content.description }),
+    images: [...content.images],
+    components: layers.map(({ component, bytes }) => ({
+      name: component.name,
+      digest: digestOf(bytes),
+      objects: component.objects.length,
+    })),
+    objects: content.components.reduce((sum, { objects }) => sum + objects.length, 0),
+  }
+  if (config.objects > limits.objects) throw tooLarge(content.name, `${config.objects} objects`, `${limits.objects}`)
+  const total = layers.reduce((sum, { bytes }) => sum + bytes.length, 0)
+  if (total > limits.contentBytes) throw tooLarge(content.name, `${total} bytes of manifests`, `${limits.contentBytes}`)
+  const configBytes = encode(config)
+  if (configBytes.length > limits.configBytes)
+    throw tooLarge(content.name, `${configBytes.length} bytes of bundle.json`, `${limits.configBytes}`)
+  const manifest = await pushArtifact(
+    target,
+    {
+      artifactType: bundleTypes.content,
+      config: { mediaType: bundleTypes.config, bytes: configBytes },
+      layers: layers.map(({ component, bytes }) => ({
+        mediaType: bundleTypes.manifests,
+        bytes,
+        annotations: { [annotations.component]: component.name },
+      })),
+    },
+    { signal: options.signal },
+  )
+  const index = encode(indexOf(content, { mediaType: manifest.mediaType, digest: manifest.digest, size: manifest.size }))
+  if (index.length > limits.indexBytes) throw tooLarge(content.name, `an index of ${index.length} bytes`, `${limits.indexBytes}`)
+  const descriptor = await target.putManifest(index, mediaTypes.imageIndex, { tag: options.tag, signal: options.signal })
+  return { descriptor: { ...descriptor, artifactType: bundleTypes.bundle }, config }
+}
+
+function indexOf(content: BundleContent, manifest: Descriptor): object {
+  return {
+    schemaVersion: 2,
+    mediaType: mediaTypes.imageIndex,
+    artifactType: bundleTypes.bundle,
+    manifests: [
+      { mediaType: manifest.mediaType, digest: manifest.digest, size: manifest.size, artifactType: bundleTypes.content },
+      ...content.images.map(({ name, digest, mediaType, size }) => ({
+        mediaType,
+        digest,
+        size,
+        annotations: { [annotations.imageName]: name },
+      })),
+    ],
+    annotations: {
+      [annotations.title]: content.name,
+      [annotations.version]: content.version,
+      ...(content.description === undefined ? {} : { [annotations.description]: content.description }),
+    },
+  }
+}
+
+function encode(value: unknown): Uint8Array {
+  return new TextEncoder().encode(JSON.stringify(value))
+}
+
+function tooLarge(name: string, what: string, bound: string): BundleError {
+  return new BundleError('TooLarge', `The bundle ${name} has ${what}; at most ${bound} are read. Make several bundles.`)
+}
