@@ -1,0 +1,227 @@
+import http from 'node:http'
+import https from 'node:https'
+import { isIP } from 'node:net'
+import type { Clock } from './clock.ts'
+import type { ClientConfig } from './config.ts'
+import { Credentials, type Material } from './credentials.ts'
+import { startDeadline } from './deadline.ts'
+import { KubeError } from './error.ts'
+
+export interface TransportRequest {
+  readonly method: string
+  /** Path and query below the server's address. */
+  readonly path: string
+  readonly headers?: Readonly<Record<string, string>>
+  readonly body?: string | undefined
+  readonly signal?: AbortSignal | undefined
+  /** Time for the whole answer, in milliseconds; for `open`, for its head. */
+  readonly timeoutMs: number
+}
+
+export interface TransportAnswer {
+  readonly status: number
+  readonly headers: http.IncomingHttpHeaders
+  readonly body: Buffer
+}
+
+export interface TransportOptions {
+  readonly userAgent: string
+  readonly clock: Clock
+  /** Largest body that is read, in bytes. */
+  readonly bodyLimit: number
+}
+
+interface Agents {
+  readonly material: Material
+  readonly requests: http.Agent
+  readonly watches: http.Agent
+}
+
+/** HTTP/1.1 to one API server: connections that are kept, fresh credentials, a deadline and a size limit for each answer. */
+export class Transport {
+  readonly #config: ClientConfig
+  readonly #options: TransportOptions
+  readonly #credentials: Credentials
+  readonly #url: URL
+  readonly #fixedHeaders: http.OutgoingHttpHeaders
+  #agents: Agents | undefined
+  #closed = false
+
+  constructor(config: ClientConfig, options: TransportOptions) {
+    if (!URL.canParse(config.server))
+      throw new KubeError('Config', `"${config.server}" is no address of an API server. Give https://host:port.`)
+    this.#config = config
+    this.#options = options
+    this.#url = new URL(config.server)
+    this.#credentials = new Credentials(config, options.clock)
+    this.#fixedHeaders = { accept: 'application/json', 'user-agent': options.userAgent, ...impersonationHeaders(config) }
+    if (this.#url.protocol === 'http:' && config.user && Object.keys(config.user).length > 0 && !isLoopback(this.#url.hostname)) {
+      throw new KubeError('Config', `Credentials would go to ${config.server} unencrypted. Use https.`)
+    }
+  }
+
+  /** Sends a request and reads the whole answer. Throws `Unreachable`, `Timeout`, `BadResponse`, `Aborted`, `Config`. */
+  async send(request: TransportRequest): Promise<TransportAnswer> {
+    const deadline = startDeadline(request.timeoutMs, request.signal, this.#options.clock)
+    try {
+      const response = await this.#authorized(request, deadline.signal, 'requests')
+      const body = await readBody(response, this.#options.bodyLimit)
+      return { status: response.statusCode ?? 0, headers: response.headers, body }
+    } catch (cause) {
+      throw this.#failure(request, cause, deadline.expired)
+    } finally {
+      deadline.release()
+    }
+  }
+
+  /** Sends a request on a connection of its own and gives the answer as it comes. It ends with the signal. */
+  async open(request: TransportRequest): Promise<http.IncomingMessage> {
+    const head = startDeadline(request.timeoutMs, request.signal, this.#options.clock)
+    const stop = new AbortController()
+    const end = () => stop.abort(head.signal.reason)
+    head.signal.addEventListener('abort', end, { once: true })
+    try {
+      const response = await this.#authorized(request, stop.signal, 'watches')
+      const follow = () => response.destroy(new DOMException('stopped', 'AbortError'))
+      request.signal?.addEventListener('abort', follow, { once: true })
+      response.once('close', () => request.signal?.removeEventListener('abort', follow))
+      if (request.signal?.aborted) follow()
+      response.socket?.setKeepAlive(true, 15_000)
+      return response
+    } catch (cause) {
+      throw this.#failure(request, cause, head.expired)
+    } finally {
+      head.signal.removeEventListener('abort', end)
+      head.release()
+    }
+  }
+
+  /** Ends all connections. */
+  close(): void {
+    this.#closed = true
+    this.#agents?.requests.destroy()
+    this.#agents?.watches.destroy()
+  }
+
+  /** After a 401, secrets that may have been renewed are read again, and the request is repeated once. */
+  async #authorized(request: TransportRequest, signal: AbortSignal, use: 'requests' | 'watches'): Promise<http.IncomingMessage> {
+    const response = await this.#exchange(request, signal, use)
+    if (response.statusCode !== 401 || !this.#credentials.refresh()) return response
+    response.resume()
+    return await this.#exchange(request, signal, use)
+  }
+
+  async #exchange(request: TransportRequest, signal: AbortSignal, use: 'requests' | 'watches'): Promise<http.IncomingMessage> {
+    const material = await this.#credentials.current()
+    signal.throwIfAborted()
+    const agent = this.#agentsFor(material)[use]
+    const body = request.body === undefined ? undefined : Buffer.from(request.body)
+    const headers: http.OutgoingHttpHeaders = { ...this.#fixedHeaders, ...request.headers }
+    if (material.authorization) headers['authorization'] = material.authorization
+    if (body) headers['content-length'] = body.length
+    const prefix = this.#url.pathname.replace(/\/$/, '')
+    return await new Promise((resolve, reject) => {
+      const secure = this.#url.protocol === 'https:'
+      const outgoing = (secure ? https : http).request({
+        agent,
+        signal,
+        headers,
+        method: request.method,
+        path: `${prefix}${request.path}`,
+        host: this.#url.hostname.replace(/^\[|\]$/g, ''),
+        port: this.#url.port || (secure ? 443 : 80),
+      })
+      outgoing.on('response', resolve)
+      outgoing.on('error', reject)
+      outgoing.end(body)
+    })
+  }
+
+  /** Agents hold the TLS material: other material, other agents; requests under way end on the old ones. */
+  #agentsFor(material: Material): Agents {
+    if (this.#closed) throw new KubeError('Aborted', 'This client is closed.')
+    const old = this.#agents
+    if (old && sameTls(old.material, material)) return old
+    const tls = tlsOptions(this.#config, material, this.#url.hostname)
+    // everything goes through the proxy where one is named, whatever the environment says of exceptions
+    const proxyUrl = this.#config.proxyUrl
+    const proxy = proxyUrl ? { proxyEnv: { HTTP_PROXY: proxyUrl, HTTPS_PROXY: proxyUrl, NO_PROXY: '' } } : {}
+    const Agent = this.#url.protocol === 'https:' ? https.Agent : http.Agent
+    this.#agents = {
+      material,
+      requests: new Agent({
+        ...tls,
+        ...proxy,
+        keepAlive: true,
+        keepAliveMsecs: 15_000,
+        maxSockets: 32,
+        maxFreeSockets: 4,
+        timeout: 60_000,
+      }),
+      watches: new Agent({ ...tls, ...proxy, keepAlive: false }),
+    }
+    old?.requests.destroy()
+    return this.#agents
+  }
+
+  #failure(request: TransportRequest, cause: unknown, expired: boolean): KubeError {
+    if (cause instanceof KubeError) return cause
+    const what = `${request.method} ${this.#url.origin}${request.path.split('?')[0]}`
+    if (expired) return new KubeError('Timeout', `No answer to ${what} within ${request.timeoutMs} ms. Try later.`, { cause })
+    if (request.signal?.aborted) return new KubeError('Aborted', `${what} was stopped by its caller.`, { cause: request.signal.reason })
+    const code = cause instanceof Error && 'code' in cause ? ` (${String(cause.code)})` : ''
+    return new KubeError(
+      'Unreachable',
+      `Could not reach ${this.#url.origin}${code}. Check that the API server runs and that its certificate is trusted.`,
+      {
+        cause,
+      },
+    )
+  }
+}
+
+function sameTls(one: Material, other: Material): boolean {
+  return one.ca === other.ca && one.certificate === other.certificate && one.key === other.key
+}
+
+function tlsOptions(config: ClientConfig, material: Material, host: string): https.AgentOptions {
+  const bare = host.replace(/^\[|\]$/g, '')
+  const servername = config.serverName ?? (isIP(bare) ? undefined : bare)
+  return {
+    minVersion: 'TLSv1.2',
+    ...(servername === undefined ? {} : { servername }),
+    ...(material.ca === undefined ? {} : { ca: material.ca }),
+    ...(material.certificate === undefined ? {} : { cert: material.certificate }),
+    ...(material.key === undefined ? {} : { key: material.key }),
+    ...(config.insecureSkipTlsVerify ? { rejectUnauthorized: false } : {}),
+  }
+}
+
+function impersonationHeaders(config: ClientConfig): http.OutgoingHttpHeaders {
+  const as = config.impersonate
+  if (!as) return {}
+  const headers: http.OutgoingHttpHeaders = { 'impersonate-user': as.user }
+  if (as.uid) headers['impersonate-uid'] = as.uid
+  if (as.groups && as.groups.length > 0) headers['impersonate-group'] = [...as.groups]
+  for (const [key, values] of Object.entries(as.extra ?? {}))
+    headers[`impersonate-extra-${encodeURIComponent(key.toLowerCase())}`] = [...values]
+  return headers
+}
+
+function isLoopback(hostname: string): boolean {
+  return hostname === 'localhost' || hostname === '[::1]' || /^127\.\d+\.\d+\.\d+$/.test(hostname)
+}
+
+async function readBody(response: http.IncomingMessage, limit: number): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  let size = 0
+  for await (const chunk of response as AsyncIterable<Buffer>) {
+    size += chunk.length
+    if (size > limit) {
+      response.destroy()
+      throw new KubeError('BadResponse', `The answer is larger than ${limit} bytes. Ask for less at a time.`)
+    }
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks)
+}
