@@ -1,4 +1,5 @@
 import { defineConfig } from 'vitest/config'
+import { ClosingLine } from './test/environment/closing-line.ts'
 
 const everywhere = { exclude: ['**/node_modules/**'] }
 
@@ -8,7 +9,7 @@ const everywhere = { exclude: ['**/node_modules/**'] }
  */
 export default defineConfig({
   test: {
-    reporters: ['default', './test/environment/closing-line.ts'],
+    reporters: ['default', new ClosingLine()],
     projects: [
       {
         test: {
@@ -17,12 +18,14 @@ export default defineConfig({
           include: ['{packages,apps,test}/**/*.test.ts'],
           exclude: ['**/node_modules/**', '**/*.integration.test.ts', 'test/e2e/**'],
           pool: 'threads',
+          sequence: { groupOrder: 0 },
         },
       },
       {
         test: {
           ...everywhere,
           name: 'integration',
+          sequence: { groupOrder: 1 },
           include: ['{packages,apps}/**/*.integration.test.ts'],
           globalSetup: ['test/environment/setup.ts'],
           testTimeout: 120_000,
@@ -34,6 +37,7 @@ export default defineConfig({
         test: {
           ...everywhere,
           name: 'e2e',
+          sequence: { groupOrder: 2 },
           include: ['test/e2e/*.test.ts'],
           globalSetup: ['test/environment/setup.ts'],
           testTimeout: 300_000,

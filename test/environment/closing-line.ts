@@ -1,7 +1,7 @@
 import type { Reporter, TestModule } from 'vitest/node'
 
 /** Ends a run with one plain line that any tool can read: `N passed, N failed, N skipped`. */
-class ClosingLine implements Reporter {
+export class ClosingLine implements Reporter {
   onTestRunEnd(modules: readonly TestModule[], unhandled: readonly unknown[]): void {
     const count = { passed: 0, failed: unhandled.length, skipped: 0 }
     for (const module of modules) {
@@ -16,6 +16,3 @@ class ClosingLine implements Reporter {
     console.log(`\n${count.passed} passed, ${count.failed} failed, ${count.skipped} skipped`)
   }
 }
-
-// biome-ignore lint/style/noDefaultExport: a reporter named by path is its module's default export
-export default ClosingLine

@@ -2,6 +2,7 @@ import 'reflect-metadata'
 import { randomBytes } from 'node:crypto'
 import * as x509 from '@peculiar/x509'
 import { createKeyPair, publicKeyOf, signingKey, verifyingKey } from './keys.ts'
+import { distinguishedName } from './name.ts'
 
 const day = 24 * 60 * 60 * 1000
 /** Clocks of a fleet differ by a little: a certificate is valid from this long before it was made. */
@@ -38,7 +39,7 @@ export async function createAuthority(commonName: string, options: { readonly da
   const keys = { privateKey: await signingKey(privateKey), publicKey: await verifyingKey(publicKeyOf(privateKey)) }
   const certificate = await x509.X509CertificateGenerator.createSelfSigned({
     serialNumber: serialNumber(),
-    name: subject(commonName, []),
+    name: distinguishedName(commonName),
     ...validity(options),
     keys,
     signingAlgorithm: { name: 'ECDSA', hash: 'SHA-256' },
@@ -78,7 +79,7 @@ export async function issueCertificate(
   const key = await verifyingKey(made?.publicKey ?? publicKey ?? '')
   const certificate = await x509.X509CertificateGenerator.create({
     serialNumber: serialNumber(),
-    subject: subject(options.commonName, options.organizations ?? []),
+    subject: distinguishedName(options.commonName, options.organizations),
     issuer: issuer.subject,
     ...validity(options),
     publicKey: key,
@@ -100,11 +101,6 @@ export async function issueCertificate(
 
 function validity(options: { readonly days: number; readonly now: Date }): { notBefore: Date; notAfter: Date } {
   return { notBefore: new Date(options.now.getTime() - backdating), notAfter: new Date(options.now.getTime() + options.days * day) }
-}
-
-/** A distinguished name given as data: no string is parsed, so no name can smuggle in another attribute. */
-function subject(commonName: string, organizations: readonly string[]): x509.JsonName {
-  return [...organizations.map((organization) => ({ O: [{ utf8String: organization }] })), { CN: [{ utf8String: commonName }] }]
 }
 
 /** 16 random bytes, positive (RFC 5280, 4.1.2.2). */

@@ -1,4 +1,4 @@
-import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto'
+import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, type webcrypto } from 'node:crypto'
 import { PkiError } from './errors.ts'
 
 /** An ECDSA P-256 key pair: PKCS#8 and SPKI, both PEM. The only kind that Muster makes (FIPS 186-5). */
@@ -25,13 +25,13 @@ export function publicKeyOf(privateKey: string): string {
  * A private key as WebCrypto's, for signing with SHA-256.
  * @throws PkiError `KeyUnreadable`, `KeyNotAllowed`
  */
-export async function signingKey(privateKey: string): Promise<CryptoKey> {
+export async function signingKey(privateKey: string): Promise<webcrypto.CryptoKey> {
   const der = readPrivateKey(privateKey).export({ type: 'pkcs8', format: 'der' })
   return crypto.subtle.importKey('pkcs8', new Uint8Array(der), { name: 'ECDSA', namedCurve: 'P-256' }, false, ['sign'])
 }
 
 /** A public key (SPKI, PEM) as WebCrypto's. */
-export async function verifyingKey(publicKey: string): Promise<CryptoKey> {
+export async function verifyingKey(publicKey: string): Promise<webcrypto.CryptoKey> {
   const key = createPublicKey(publicKey)
   const namedCurve = curveOf(key)
   return crypto.subtle.importKey('spki', new Uint8Array(key.export({ type: 'spki', format: 'der' })), { name: 'ECDSA', namedCurve }, true, [

@@ -3,6 +3,7 @@ import { createPublicKey } from 'node:crypto'
 import * as x509 from '@peculiar/x509'
 import { PkiError } from './errors.ts'
 import { curveOf, publicKeyOf, signingKey, verifyingKey } from './keys.ts'
+import { distinguishedName } from './name.ts'
 
 /** Larger than any request for an EC key; what is longer is not parsed. */
 const maxRequestLength = 16 * 1024
@@ -17,7 +18,7 @@ export interface CertificateRequest {
 /** Makes a certificate signing request (PKCS#10, PEM) for a P-256 key. */
 export async function createRequest(privateKey: string, commonName: string): Promise<string> {
   const request = await x509.Pkcs10CertificateRequestGenerator.create({
-    name: [{ CN: [{ utf8String: commonName }] }],
+    name: distinguishedName(commonName),
     keys: { privateKey: await signingKey(privateKey), publicKey: await verifyingKey(publicKeyOf(privateKey)) },
     signingAlgorithm: { name: 'ECDSA', hash: 'SHA-256' },
   })

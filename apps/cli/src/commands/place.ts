@@ -1,0 +1,68 @@
+import { apiVersion, type Placement } from '@muster/api'
+import { type PlaceOptions, type PublishedBundle, place, placed } from '@muster/fleet'
+import type { KubeClient, KubeObject } from '@muster/kube'
+import { type Context, clientOf } from '../context.ts'
+import { UsageError } from '../errors.ts'
+import { registryAccess, writableRegistry } from '../registry.ts'
+
+const patienceMs = 5 * 60_000
+
+export interface PlaceCommandOptions {
+  readonly version?: string
+  readonly namespace?: string
+  readonly on?: readonly string[]
+  readonly nowhere: boolean
+  readonly wait: boolean
+}
+
+/** `muster place NAME --on CLUSTERS`: says where a bundle runs, and waits until it does. */
+export async function placeBundle(context: Context, name: string, options: PlaceCommandOptions): Promise<void> {
+  if (options.nowhere === (options.on?.length ?? 0) > 0) {
+    throw new UsageError('Say where: --on CLUSTER,… with at least one cluster, or --nowhere.')
+  }
+  const hub = await clientOf(context, 'hub')
+  try {
+    const present = await hub.find<Placement & KubeObject>({ apiVersion, kind: 'Placement', name }, { signal: context.signal })
+    const request: PlaceOptions = {
+      name,
+      bundle: await bundleOf(context, name, options.version, present),
+      namespace: options.namespace ?? present?.spec.namespace ?? name,
+      clusters: options.on ?? [],
+    }
+    await place(hub, request, context.signal)
+    if (options.wait) await waitFor(context, hub, request)
+    const where = request.clusters.length > 0 ? request.clusters.join(', ') : 'no cluster'
+    context.stdout.write(
+      `${name} ${request.bundle.version} is placed on ${where}${options.wait && request.clusters.length > 0 ? ' and ready there' : ''}.\n`,
+    )
+  } finally {
+    hub.close()
+  }
+}
+
+async function waitFor(context: Context, hub: KubeClient, request: PlaceOptions): Promise<void> {
+  await placed(hub, request, { signal: context.signal, deadlineMs: patienceMs })
+}
+
+/** The bundle that is meant: of the version that was said, else the one that is placed, else the only one that there is. */
+async function bundleOf(
+  context: Context,
+  name: string,
+  version: string | undefined,
+  present: Placement | undefined,
+): Promise<PublishedBundle> {
+  if (version === undefined && present) return present.spec.bundle
+  const registry = writableRegistry(await registryAccess(context))
+  try {
+    const repository = registry.repository(`bundles/${name}`)
+    const versions = await repository.tags({ signal: context.signal })
+    const published = versions.length > 0 ? `Published are: ${versions.join(', ')}.` : `Publish it first: muster publish DIR.`
+    const chosen = version ?? (versions.length === 1 ? versions[0] : undefined)
+    if (chosen === undefined) throw new UsageError(`Say which version of ${name} with --version. ${published}`)
+    const descriptor = await repository.resolve(chosen, { signal: context.signal })
+    if (!descriptor) throw new UsageError(`There is no version ${chosen} of ${name}. ${published}`)
+    return { repository: `bundles/${name}`, version: chosen, digest: descriptor.digest }
+  } finally {
+    registry.close()
+  }
+}

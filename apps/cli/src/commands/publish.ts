@@ -1,0 +1,56 @@
+import { readFile } from 'node:fs/promises'
+import path from 'node:path'
+import { openKeyring } from '@muster/fleet'
+import { publicKeyOf } from '@muster/pki'
+import { type PublishedBundle, publishBundle, type Signer } from '@muster/publish'
+import type { Context } from '../context.ts'
+import { UsageError } from '../errors.ts'
+import { kubectlPath } from '../host.ts'
+import { registryAccess, writableRegistry } from '../registry.ts'
+
+export interface PublishOptions {
+  readonly key?: string
+  readonly unsigned: boolean
+}
+
+/** `muster publish DIR`: from source to a signed bundle in the registry. Prints where it is and its digest. */
+export async function publish(context: Context, dir: string, options: PublishOptions): Promise<void> {
+  if (options.unsigned && options.key !== undefined) throw new UsageError('--unsigned and --key exclude each other.')
+  const bundle = await publishFolder(context, dir, {
+    signer: options.unsigned ? undefined : await signerOf(context, options.key),
+    onProgress: (line) => context.stderr.write(`${line}\n`),
+  })
+  context.stdout.write(
+    `${bundle.changed ? 'Published' : 'Already published:'} ${bundle.repository}:${bundle.version}@${bundle.digest}\n` +
+      `Place it with: muster place ${path.basename(bundle.repository)} --version ${bundle.version} --on CLUSTER,…\n`,
+  )
+}
+
+/** Publishes a folder with a `bundle.yaml` to the instance's registry. */
+export async function publishFolder(
+  context: Context,
+  dir: string,
+  options: { readonly signer: Signer | undefined; readonly onProgress: (line: string) => void },
+): Promise<PublishedBundle> {
+  const registry = writableRegistry(await registryAccess(context))
+  try {
+    return await publishBundle({
+      sourceDir: path.resolve(dir),
+      registry,
+      workDir: path.join(context.cache, 'layouts', context.instance),
+      cacheDir: path.join(context.cache, 'images'),
+      ...(options.signer ? { signer: options.signer } : {}),
+      kustomize: [await kubectlPath(context), 'kustomize'],
+      signal: context.signal,
+      onProgress: options.onProgress,
+    })
+  } finally {
+    registry.close()
+  }
+}
+
+async function signerOf(context: Context, file: string | undefined): Promise<Signer> {
+  if (file === undefined) return (await openKeyring(path.join(context.state, 'keys'), new Date())).publisher
+  const privateKey = await readFile(file, 'utf8')
+  return { privateKey, publicKey: publicKeyOf(privateKey) }
+}

@@ -1,0 +1,62 @@
+import { apiVersion, type Cluster } from '@muster/api'
+import { type ClusterStatus, type FleetStatus, fleetStatus } from '@muster/fleet'
+import type { KubeObject } from '@muster/kube'
+import { type Context, clientOf } from '../context.ts'
+import { table } from '../table.ts'
+
+export interface StatusOptions {
+  readonly output: 'table' | 'json'
+}
+
+/** `muster status`: the fleet as the hub knows it. */
+export async function status(context: Context, options: StatusOptions): Promise<void> {
+  const fleet = await readFleet(context)
+  context.stdout.write(options.output === 'json' ? `${JSON.stringify(fleet, undefined, 2)}\n` : `${statusTable(fleet)}\n`)
+}
+
+export async function readFleet(context: Context): Promise<FleetStatus> {
+  const hub = await clientOf(context, 'hub')
+  try {
+    const { items } = await hub.list<Cluster & KubeObject>({ apiVersion, kind: 'Cluster' }, { signal: context.signal })
+    return fleetStatus(items, new Date())
+  } finally {
+    hub.close()
+  }
+}
+
+/** One row per release, and one per cluster without any; below it what deserves a sentence. */
+export function statusTable(fleet: FleetStatus): string {
+  const rows = fleet.clusters.flatMap((cluster) => {
+    const own = [cluster.name, cluster.ready ? 'ready' : cluster.reason]
+    if (cluster.releases.length === 0) return [[...own, '-', '-', '-', '-', '-', '-']]
+    return cluster.releases.map((release) => [
+      ...own,
+      release.name,
+      release.version,
+      shortDigest(release.digest),
+      release.signedBy || '-',
+      release.ready ? 'yes' : release.reason,
+      release.drift,
+    ])
+  })
+  const notes = fleet.clusters.flatMap(remarks)
+  return [
+    table(['CLUSTER', 'STATE', 'RELEASE', 'VERSION', 'DIGEST', 'SIGNED BY', 'READY', 'DRIFT'], rows),
+    ...(notes.length ? ['', ...notes] : []),
+  ].join('\n')
+}
+
+function remarks(cluster: ClusterStatus): string[] {
+  const unreadable = cluster.channelUnreadable
+  return [
+    ...(cluster.ready ? [] : [`${cluster.name}: ${cluster.message}`]),
+    ...(unreadable
+      ? [`${cluster.name}: its channel cannot be read since ${unreadable.since} (${unreadable.reason}): ${unreadable.message}`]
+      : []),
+    ...cluster.releases.filter((release) => !release.ready).map((release) => `${cluster.name}/${release.name}: ${release.message}`),
+  ]
+}
+
+function shortDigest(digest: string): string {
+  return digest.slice(0, 'sha256:'.length + 12)
+}

@@ -1,0 +1,81 @@
+import type { Cluster, NodeReport } from '@muster/api'
+
+/** A cluster is shown as silent when its last report is older than this, in seconds. */
+const silentAfter = 30
+
+/** One release in one cluster, as `muster status` shows it. */
+export interface ReleaseStatus {
+  readonly name: string
+  readonly version: string
+  readonly digest: string
+  readonly signedBy: string
+  readonly ready: boolean
+  readonly reason: string
+  readonly message: string
+  /** `none`, `corrected 3×`, or `present` while a difference is not yet corrected. */
+  readonly drift: string
+}
+
+export interface ClusterStatus {
+  readonly name: string
+  readonly ready: boolean
+  readonly reason: string
+  readonly message: string
+  /** Generation of the channel that the cluster holds, and the one that the hub published. */
+  readonly generation: number
+  readonly published: number
+  /** Age of the report that all this is from, in seconds; absent when there is none. */
+  readonly reportAgeSeconds?: number
+  readonly channelUnreadable?: { readonly since: string; readonly reason: string; readonly message: string }
+  readonly nodes: readonly NodeReport[]
+  readonly releases: readonly ReleaseStatus[]
+}
+
+export interface FleetStatus {
+  readonly clusters: readonly ClusterStatus[]
+}
+
+/**
+ * The fleet as the hub knows it. What is old is said to be old: a silent cluster is neither ready nor failed, and its
+ * releases are shown as they were last reported.
+ */
+export function fleetStatus(clusters: readonly Cluster[], now: Date): FleetStatus {
+  return { clusters: clusters.map((cluster) => clusterStatus(cluster, now)).sort((a, b) => byHubFirst(a.name, b.name)) }
+}
+
+function clusterStatus(cluster: Cluster, now: Date): ClusterStatus {
+  const { report, reportedAt, channel, conditions } = cluster.status ?? {}
+  const condition = conditions?.find((one) => one.type === 'Ready')
+  const age = reportedAt === undefined ? undefined : Math.max(0, Math.round((now.getTime() - Date.parse(reportedAt)) / 1000))
+  const silent = age !== undefined && age > silentAfter
+  return {
+    name: cluster.metadata.name,
+    ready: condition?.status === 'True' && !silent,
+    reason: silent ? 'Silent' : (condition?.reason ?? 'WaitingToJoin'),
+    message: silent
+      ? `No report for ${age} s: what is shown is from ${reportedAt}.`
+      : (condition?.message ?? 'No agent has joined under this name yet.'),
+    generation: report?.generation ?? 0,
+    published: channel?.generation ?? 0,
+    ...(age === undefined ? {} : { reportAgeSeconds: age }),
+    ...(report?.channelUnreadable === undefined ? {} : { channelUnreadable: report.channelUnreadable }),
+    nodes: report?.nodes ?? [],
+    releases: (report?.releases ?? []).map((release) => ({
+      name: release.name,
+      version: release.version,
+      digest: release.digest,
+      signedBy: release.signedBy.join(', '),
+      ready: release.ready && !silent,
+      reason: release.reason,
+      message: release.message,
+      drift: release.drifted ? 'present' : release.driftCorrected > 0 ? `corrected ${release.driftCorrected}×` : 'none',
+    })),
+  }
+}
+
+function byHubFirst(a: string, b: string): number {
+  if (a === b) return 0
+  if (a === 'hub') return -1
+  if (b === 'hub') return 1
+  return a < b ? -1 : 1
+}
