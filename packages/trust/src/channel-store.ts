@@ -59,12 +59,12 @@ export interface FetchedChannel {
  */
 export async function fetchChannel(
   repository: ContentSource,
-  options: CallOptions & { readonly known: string },
+  options: CallOptions & { readonly known: string | undefined },
 ): Promise<FetchedChannel | 'unchanged' | undefined>
 export async function fetchChannel(repository: ContentSource, options?: CallOptions): Promise<FetchedChannel | undefined>
 export async function fetchChannel(
   repository: ContentSource,
-  { signal, known }: CallOptions & { readonly known?: string } = {},
+  { signal, known }: CallOptions & { readonly known?: string | undefined } = {},
 ): Promise<FetchedChannel | 'unchanged' | undefined> {
   const current = await repository.resolve(currentTag, { signal })
   if (!current) return undefined

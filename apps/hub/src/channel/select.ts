@@ -1,0 +1,16 @@
+import type { Cluster, Placement } from '@muster/api'
+
+/** What of a cluster placements look at. */
+export type Selectable = Pick<Cluster, 'metadata'>
+
+/**
+ * Whether a placement goes to a cluster: it is named, or all are meant, or it has all labels of `matchLabels`. A placement that is
+ * being deleted goes nowhere; an empty set of labels matches nothing, since "all" has a word of its own.
+ */
+export function selects(placement: Placement, cluster: Selectable): boolean {
+  if (placement.metadata.deletionTimestamp !== undefined) return false
+  const { names, matchLabels, all } = placement.spec.clusters
+  if (all === true || names?.includes(cluster.metadata.name)) return true
+  const wanted = Object.entries(matchLabels ?? {})
+  return wanted.length > 0 && wanted.every(([key, value]) => cluster.metadata.labels?.[key] === value)
+}

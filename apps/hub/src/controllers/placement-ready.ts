@@ -1,0 +1,49 @@
+import { type Cluster, clusterReasons, type Placement, placementReasons } from '@muster/api'
+import { selects } from '../channel/select.ts'
+import type { Finding } from './cluster-ready.ts'
+
+export interface PlacementState {
+  readonly selected: number
+  readonly ready: number
+  readonly condition: Finding
+}
+
+/** How many clusters are named in a message. */
+const maxNamed = 5
+
+/** How far a placement has come, from what its clusters report. A silent cluster does not count as ready. Pure. */
+export function placementState(placement: Placement, clusters: readonly Cluster[]): PlacementState {
+  const selected = clusters.filter((cluster) => selects(placement, cluster)).sort((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1))
+  const waiting = selected.flatMap((cluster) => {
+    const why = notReady(placement, cluster)
+    return why === undefined ? [] : [`${cluster.metadata.name} (${why})`]
+  })
+  const ready = selected.length - waiting.length
+  return { selected: selected.length, ready, condition: condition(selected.length, waiting) }
+}
+
+function condition(selected: number, waiting: readonly string[]): Finding {
+  if (selected === 0)
+    return {
+      status: 'False',
+      reason: placementReasons.noClusters,
+      message: 'No cluster is selected. Name clusters, or give labels that one has.',
+    }
+  if (waiting.length === 0)
+    return { status: 'True', reason: placementReasons.ready, message: `Ready in ${selected} of ${selected} clusters.` }
+  const more = waiting.length > maxNamed ? ` and ${waiting.length - maxNamed} more` : ''
+  return {
+    status: 'False',
+    reason: placementReasons.progressing,
+    message: `Ready in ${selected - waiting.length} of ${selected} clusters; waiting for ${waiting.slice(0, maxNamed).join(', ')}${more}.`,
+  }
+}
+
+function notReady(placement: Placement, cluster: Cluster): string | undefined {
+  const { report, conditions } = cluster.status ?? {}
+  if (!report) return 'not joined'
+  if (conditions?.some(({ type, reason }) => type === 'Ready' && reason === clusterReasons.silent)) return 'silent'
+  const release = report.releases.find(({ name }) => name === placement.metadata.name)
+  if (!release || release.digest !== placement.spec.bundle.digest) return release && !release.ready ? release.reason : 'not installed yet'
+  return release.ready ? undefined : release.reason
+}

@@ -1,0 +1,181 @@
+import { apiVersion, type Cluster, type Placement } from '@muster/api'
+import { Controller, Informer, type KubeClient, type KubeObject, Manager } from '@muster/kube'
+import type { IdentityIssuer } from './api/certificates.ts'
+import { healthRoutes } from './api/health.ts'
+import { joinRoute, type RegistryAccess } from './api/join.ts'
+import { renewRoute } from './api/renew.ts'
+import { reportRoute } from './api/report.ts'
+import { startServer } from './api/server.ts'
+import { JoinTokens } from './api/tokens.ts'
+import { type ChannelRegistry, Channels } from './channel/channels.ts'
+import { publishersConfigMap, readPublishers } from './channel/publishers.ts'
+import { ClusterStore } from './cluster-store.ts'
+import { ClusterController } from './controllers/cluster.ts'
+import { PlacementController, placementsConcern } from './controllers/placement.ts'
+import { errorFields, type Log } from './log.ts'
+import { Reports } from './reports.ts'
+
+/** Times of the hub, in milliseconds unless said. */
+export interface Timings {
+  /** How long a channel is valid; it is published again when half of it is over. */
+  readonly validityMs: number
+  /** A cluster that has not reported for so long is silent. */
+  readonly silentAfterMs: number
+  /** Reports that say nothing new are written this often. */
+  readonly heartbeatMs: number
+  /** How often the registry is asked whether a channel is still there. */
+  readonly recheckMs: number
+  /** Days that the identity of a cluster is valid. */
+  readonly identityDays: number
+}
+
+const day = 24 * 60 * 60 * 1000
+
+export const defaultTimings: Timings = {
+  validityMs: 7 * day,
+  silentAfterMs: 30_000,
+  heartbeatMs: 10_000,
+  recheckMs: 60_000,
+  identityDays: 30,
+}
+
+export interface HubOptions {
+  readonly client: KubeClient
+  readonly registry: ChannelRegistry
+  /** What agents get, to read from the registry. */
+  readonly registryAccess: RegistryAccess
+  readonly namespace: string
+  readonly trustDomain: string
+  readonly listen: { readonly host: string; readonly port: number }
+  readonly tls: { readonly certificate: string; readonly privateKey: string }
+  readonly authority: IdentityIssuer['authority']
+  readonly channelKey: string
+  readonly roots: readonly string[]
+  readonly timings?: Partial<Timings>
+  readonly now: () => Date
+  readonly monotonicMs: () => number
+  readonly log: Log
+  /** Told the port once the API answers. */
+  readonly listening?: (port: number) => void
+}
+
+/** A registry that is down is tried again after at most half a minute, so that its return is noticed. */
+const backoff = { baseMs: 200, maxMs: 30_000, jitter: 0.2 }
+const serverGraceMs = 5_000
+
+/** Runs the hub until the signal is aborted, then stops it in order. Throws what a part of it threw. */
+export async function runHub(options: HubOptions, signal: AbortSignal): Promise<void> {
+  const { client, registry, namespace, now, log } = options
+  const timings = { ...defaultTimings, ...options.timings }
+  const store = new ClusterStore(client)
+  const reports = new Reports({ clusters: store, now, heartbeatMs: timings.heartbeatMs })
+  const channels = new Channels({
+    registry,
+    roots: options.roots,
+    channelKeys: [options.channelKey],
+    now,
+    recheckMs: timings.recheckMs,
+    log,
+  })
+
+  const onError = (error: unknown) => log.warn(errorFields(error), 'a watch failed and goes on')
+  const clusters = new Informer<Cluster & KubeObject>(client, { apiVersion, kind: 'Cluster', onError })
+  const placements = new Informer<Placement & KubeObject>(client, { apiVersion, kind: 'Placement', onError })
+  const publishers = new Informer<ConfigMap>(client, {
+    apiVersion: 'v1',
+    kind: 'ConfigMap',
+    namespace,
+    fieldSelector: `metadata.name=${publishersConfigMap}`,
+    onError,
+  })
+  const informers = [clusters, placements, publishers]
+
+  const clusterController = new ClusterController({
+    view: {
+      cluster: (name) => clusters.get(name),
+      placements: () => placements.list(),
+      publishers: () => {
+        const found = publishers.get(`${namespace}/${publishersConfigMap}`)
+        return readPublishers(found && (found.data ?? {}))
+      },
+    },
+    channels,
+    store,
+    now,
+    ...timings,
+    gone: (name) => {
+      channels.forget(name)
+      reports.forget(name)
+    },
+    log,
+  })
+  const placementController = new PlacementController({
+    client,
+    placement: (name) => placements.get(name),
+    clusters: () => clusters.list(),
+    now,
+  })
+  const concern = placementsConcern()
+  const names = (informer: Informer<KubeObject>) => informer.list().map((object) => object.metadata.name)
+  const failed = (what: string) => (error: unknown, name: string) =>
+    log.warn({ [what]: name, ...errorFields(error) }, `could not reconcile a ${what}`)
+
+  const manager = new Manager()
+    .add(apiServer(options, { timings, store, reports, ready: () => informers.every((informer) => informer.synced) }), { stage: 'servers' })
+    .add(clusters)
+    .add(placements)
+    .add(publishers)
+    .add(
+      new Controller({
+        name: 'cluster',
+        reconcile: (name, stop) => clusterController.reconcile(name, stop),
+        concurrency: 8,
+        backoff,
+        onError: failed('cluster'),
+      })
+        .watches(clusters)
+        .watches(placements, () => names(clusters))
+        .watches(publishers, () => names(clusters)),
+    )
+    .add(
+      new Controller({
+        name: 'placement',
+        reconcile: (name, stop) => placementController.reconcile(name, stop),
+        concurrency: 2,
+        backoff,
+        onError: failed('placement'),
+      })
+        .watches(placements)
+        .watches(clusters, (event) => (concern(event) ? names(placements) : [])),
+    )
+  await manager.run(signal)
+}
+
+interface ConfigMap extends KubeObject {
+  readonly data?: Readonly<Record<string, string>>
+}
+
+function apiServer(
+  options: HubOptions,
+  parts: { readonly timings: Timings; readonly store: ClusterStore; readonly reports: Reports; readonly ready: () => boolean },
+): { readonly name: string; run(signal: AbortSignal): Promise<void> } {
+  const { client, namespace, trustDomain, now, log } = options
+  const issuer = { authority: options.authority, trustDomain, days: parts.timings.identityDays }
+  const shared = { clusters: parts.store, issuer, now, log }
+  const routes = [
+    ...healthRoutes(parts.ready),
+    joinRoute({ ...shared, tokens: new JoinTokens(client, namespace), registry: options.registryAccess, monotonicMs: options.monotonicMs }),
+    renewRoute(shared),
+    reportRoute({ reports: parts.reports, trustDomain, now }),
+  ]
+  return {
+    name: 'api',
+    run: async (signal) => {
+      const server = await startServer({ listen: options.listen, tls: options.tls, clientCa: options.authority.certificate, routes, log })
+      options.listening?.(server.port)
+      log.info({ port: server.port }, 'the API answers')
+      if (!signal.aborted) await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
+      await server.close(serverGraceMs)
+    },
+  }
+}
