@@ -1,3 +1,15 @@
+import type {
+  ApplyOptions,
+  CallOptions,
+  ClientOptions,
+  DeleteOptions,
+  ListOptions,
+  ListResult,
+  PatchOptions,
+  RawOptions,
+  WatchOptions,
+  WriteOptions,
+} from './call-options.ts'
 import { type Clock, pause, systemClock } from './clock.ts'
 import type { ClientConfig } from './config.ts'
 import { startDeadline } from './deadline.ts'
@@ -19,72 +31,9 @@ const lineLimit = 8 * 1024 * 1024
 /** Objects per page of a list. */
 const pageSize = 500
 /** The server sends bookmarks about once a minute. */
-const defaultSilenceMs = 150_000
+export const defaultSilenceMs = 150_000
 /** A watch is renewed after 5 to 10 minutes, not all at once. */
 const watchSeconds = 300
-
-export interface ClientOptions {
-  readonly userAgent?: string
-  /** Owner of the fields that this client writes. */
-  readonly fieldManager?: string
-  readonly timeoutMs?: number
-  readonly clock?: Clock
-}
-
-export interface CallOptions {
-  readonly signal?: AbortSignal | undefined
-  readonly timeoutMs?: number | undefined
-}
-
-export interface WriteOptions extends CallOptions {
-  readonly fieldManager?: string | undefined
-  readonly dryRun?: boolean | undefined
-  readonly subresource?: string | undefined
-  /** What the server does with fields that it does not know. Its own default: Warn. */
-  readonly fieldValidation?: 'Ignore' | 'Warn' | 'Strict' | undefined
-}
-
-export interface ApplyOptions extends WriteOptions {
-  /** Take over fields that other managers own. */
-  readonly force?: boolean | undefined
-}
-
-export interface PatchOptions extends WriteOptions {
-  readonly type: 'json' | 'merge' | 'strategic'
-}
-
-export interface DeleteOptions extends CallOptions {
-  readonly propagation?: 'Foreground' | 'Background' | 'Orphan' | undefined
-  /** Delete only this very object. */
-  readonly uid?: string | undefined
-  /** Delete it only as it was read. */
-  readonly resourceVersion?: string | undefined
-  readonly gracePeriodSeconds?: number | undefined
-  readonly dryRun?: boolean | undefined
-}
-
-export interface WatchOptions {
-  readonly signal?: AbortSignal | undefined
-  /** Tell what happened after this version. Without it, and without `sendInitialEvents`: from now, existing objects first. */
-  readonly resourceVersion?: string | undefined
-  /** Tell of all existing objects first, and end them with a bookmark. */
-  readonly sendInitialEvents?: boolean | undefined
-  readonly timeoutSeconds?: number | undefined
-  /** Longest time without a byte, in milliseconds. */
-  readonly silenceMs?: number | undefined
-}
-
-export interface RawOptions extends CallOptions {
-  readonly query?: Query | undefined
-  readonly headers?: Readonly<Record<string, string>> | undefined
-  /** Sent as it is if text, else as JSON. */
-  readonly body?: unknown
-}
-
-export interface ListResult<T> {
-  readonly items: T[]
-  readonly resourceVersion: string
-}
 
 interface Call extends RawOptions {
   readonly method: string
@@ -142,14 +91,42 @@ export class KubeClient {
   }
 
   /** Lists objects, page by page, as one. Starts again where the server forgot the version in between. */
-  async list<T extends TypedObject = KubeObject>(what: Selection, options: CallOptions & { limit?: number } = {}): Promise<ListResult<T>> {
+  async list<T extends TypedObject = KubeObject>(what: Selection, options: ListOptions = {}): Promise<ListResult<T>> {
     for (let tried = 0; ; tried += 1) {
       try {
-        return await this.#listPages<T>(what, options)
+        let resourceVersion = ''
+        const items: T[] = []
+        for await (const page of this.pages<T>(what, options)) {
+          resourceVersion = page.resourceVersion
+          for (const item of page.items) items.push(item)
+        }
+        return { items, resourceVersion }
       } catch (error) {
         if (!isKubeError(error, 'Gone') || tried >= 3) throw error
       }
     }
+  }
+
+  /** Lists objects in pages, all of one version. Throws `Gone` where the server forgot that version in between. */
+  async *pages<T extends TypedObject = KubeObject>(what: Selection, options: ListOptions = {}): AsyncGenerator<ListResult<T>, void> {
+    let next = ''
+    do {
+      const query = { limit: options.limit ?? pageSize, continue: next }
+      const path = (resource: Resource) => this.#collection(what, resource, query)
+      const page = await this.#call(what, path, { ...options, method: 'GET', doing: `list ${what.kind}`, safeToRepeat: true })
+      const metadata = isRecord(page) && isRecord(page['metadata']) ? page['metadata'] : undefined
+      if (!isRecord(page) || !Array.isArray(page['items']) || typeof metadata?.['resourceVersion'] !== 'string') {
+        throw new KubeError(
+          'BadResponse',
+          `The server did not answer with a list of ${what.kind}. Check that the address is that of an API server.`,
+        )
+      }
+      // items of a typed list do not repeat what they are
+      const { apiVersion, kind } = what
+      const items = page['items'].map((item) => this.#object<T>(isRecord(item) ? { apiVersion, kind, ...item } : item, what))
+      yield { items, resourceVersion: metadata['resourceVersion'] }
+      next = typeof metadata['continue'] === 'string' ? metadata['continue'] : ''
+    } while (next !== '')
   }
 
   async create<T extends TypedObject = KubeObject>(object: T, options: WriteOptions = {}): Promise<T> {
@@ -269,7 +246,7 @@ export class KubeClient {
       await this.#throwIfUnserved(what, response.statusCode ?? 0, body)
       throw errorFromAnswer({ doing, status: response.statusCode ?? 0, retryAfter: response.headers['retry-after'], body })
     }
-    const silenceMs = options.silenceMs ?? defaultSilenceMs
+    const silenceMs = options.silenceMs ?? (() => defaultSilenceMs)
     yield* readWatch<T>(response, { doing, lineLimit, silenceMs, clock: this.#clock, signal: options.signal })
   }
 
@@ -292,28 +269,6 @@ export class KubeClient {
   /** Ends all connections; requests under way fail. */
   close(): void {
     this.#transport.close()
-  }
-
-  async #listPages<T extends TypedObject>(what: Selection, options: CallOptions & { limit?: number }): Promise<ListResult<T>> {
-    const items: T[] = []
-    let next = ''
-    for (;;) {
-      const query = { limit: options.limit ?? pageSize, continue: next }
-      const path = (resource: Resource) => this.#collection(what, resource, query)
-      const page = await this.#call(what, path, { ...options, method: 'GET', doing: `list ${what.kind}`, safeToRepeat: true })
-      const metadata = isRecord(page) && isRecord(page['metadata']) ? page['metadata'] : undefined
-      if (!isRecord(page) || !Array.isArray(page['items']) || typeof metadata?.['resourceVersion'] !== 'string') {
-        throw new KubeError(
-          'BadResponse',
-          `The server did not answer with a list of ${what.kind}. Check that the address is that of an API server.`,
-        )
-      }
-      // items of a typed list do not repeat what they are
-      for (const item of page['items'])
-        items.push(this.#object<T>({ apiVersion: what.apiVersion, kind: what.kind, ...(item as object) }, what))
-      next = typeof metadata['continue'] === 'string' ? metadata['continue'] : ''
-      if (next === '') return { items, resourceVersion: metadata['resourceVersion'] }
-    }
   }
 
   async #call(what: Ref | Selection, path: (resource: Resource) => string, call: Omit<Call, 'path'>): Promise<unknown> {

@@ -15,8 +15,8 @@ export interface WatchStreamOptions {
   readonly doing: string
   /** Longest event, in bytes. */
   readonly lineLimit: number
-  /** Longest time without a byte, in milliseconds. */
-  readonly silenceMs: number
+  /** Longest time without a byte, in milliseconds; asked again after each one. */
+  readonly silenceMs: () => number
   readonly clock: Clock
   readonly signal?: AbortSignal | undefined
 }
@@ -30,8 +30,11 @@ export async function* readWatch<T extends TypedObject>(
   options: WatchStreamOptions,
 ): AsyncGenerator<WatchEvent<T>, void> {
   const parser = new LineParser(options.lineLimit)
-  const silent = new KubeError('Silent', `${options.doing} said nothing for ${options.silenceMs} ms. It is started again.`)
-  const listen = () => options.clock.after(options.silenceMs, () => stream.destroy(silent))
+  const listen = () => {
+    const ms = options.silenceMs()
+    const fail = () => stream.destroy(new KubeError('Silent', `${options.doing} said nothing for ${ms} ms. It is started again.`))
+    return options.clock.after(ms, fail)
+  }
   let cancel = listen()
   try {
     for await (const chunk of stream as AsyncIterable<Buffer>) {
