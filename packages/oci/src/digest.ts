@@ -74,6 +74,6 @@ function sizeMismatch(expected: Expected, actual: number, where: string): OciErr
   const relation = actual > expected.size ? 'more than' : 'only'
   return new OciError(
     'SizeMismatch',
-    `Content ${expected.digest} from ${where} has ${relation} ${actual > expected.size ? expected.size : actual} bytes; ${expected.size} were promised. Push it again.`,
+    `Content ${expected.digest} from ${where} has ${relation} ${Math.min(actual, expected.size)} bytes; ${expected.size} were promised. Push it again.`,
   )
 }

@@ -1,0 +1,223 @@
+import { createHash, type Hash, randomUUID } from 'node:crypto'
+import { createReadStream } from 'node:fs'
+import { mkdir, open, readdir, rm, stat, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { ensureDirectory, errno, readBounded, storageError, writeAll } from '../disk.ts'
+import { isRepository } from '../reference.ts'
+import { Refusal } from './refusal.ts'
+
+export interface UploadLimits {
+  /** Uploads open at once; one more is answered 429. */
+  readonly sessions: number
+  /** Milliseconds without a byte after which an upload is forgotten. */
+  readonly expiryMs: number
+  /** The largest blob, in bytes. */
+  readonly blobBytes: number
+}
+
+/** One blob on its way in. `size` counts the bytes that are in its file. */
+export interface UploadSession {
+  readonly id: string
+  readonly repository: string
+  readonly directory: string
+  size: number
+  touchedMs: number
+  /** Over the first `size` bytes; undefined after a restart, when it is made again from the file. */
+  hash: Hash | undefined
+  /** Who writes now. */
+  writer: { readonly cut: () => void; readonly done: Promise<unknown> } | undefined
+}
+
+/** The bytes of a request, and how to cut it off. */
+export interface Incoming {
+  readonly content: AsyncIterable<Uint8Array>
+  readonly cut: () => void
+}
+
+/** Uploads on disk: they outlive a restart, and expire. */
+export class Uploads {
+  readonly #directory: string
+  readonly #limits: UploadLimits
+  readonly #now: () => number
+  readonly #sessions = new Map<string, UploadSession>()
+
+  private constructor(directory: string, limits: UploadLimits, now: () => number) {
+    this.#directory = directory
+    this.#limits = limits
+    this.#now = now
+  }
+
+  static async open(directory: string, limits: UploadLimits, now: () => number): Promise<Uploads> {
+    const uploads = new Uploads(directory, limits, now)
+    try {
+      await ensureDirectory(directory)
+      for (const id of await readdir(directory)) await uploads.#load(id)
+      await uploads.expire()
+    } catch (error) {
+      throw storageError(error, directory)
+    }
+    return uploads
+  }
+
+  /** @throws Refusal TOOMANYREQUESTS */
+  async create(repository: string): Promise<UploadSession> {
+    if (this.#sessions.size >= this.#limits.sessions) await this.expire()
+    if (this.#sessions.size >= this.#limits.sessions) {
+      throw new Refusal(429, 'TOOMANYREQUESTS', `more than ${this.#limits.sessions} uploads are open`, { 'retry-after': '10' })
+    }
+    const id = randomUUID()
+    const directory = join(this.#directory, id)
+    const session: UploadSession = {
+      id,
+      repository,
+      directory,
+      size: 0,
+      touchedMs: this.#now(),
+      hash: createHash('sha256'),
+      writer: undefined,
+    }
+    this.#sessions.set(id, session)
+    try {
+      await mkdir(directory)
+      await writeFile(join(directory, 'repository'), repository)
+      await writeFile(dataPath(session), '')
+    } catch (error) {
+      await this.#forget(session)
+      throw storageError(error, directory)
+    }
+    return session
+  }
+
+  /** @throws Refusal BLOB_UPLOAD_UNKNOWN */
+  get(repository: string, id: string): UploadSession {
+    const session = this.#sessions.get(id)
+    if (session === undefined || session.repository !== repository) {
+      throw new Refusal(404, 'BLOB_UPLOAD_UNKNOWN', 'no such upload: it was finished, cancelled or expired')
+    }
+    return session
+  }
+
+  /**
+   * Appends bytes, and keeps those that arrived when the request breaks off. Whoever else is still writing is cut off first: a client
+   * that comes back to its upload must not wait for its own dead connection.
+   * @param start where the client thinks the upload stands
+   */
+  append(session: UploadSession, start: number | undefined, incoming: Incoming): Promise<void> {
+    return this.#exclusively(session, incoming.cut, async () => {
+      if (start !== undefined && start !== session.size) {
+        throw new Refusal(416, 'BLOB_UPLOAD_INVALID', `the upload stands at ${session.size} bytes, not ${start}`, uploadRange(session))
+      }
+      const handle = await open(dataPath(session), 'r+')
+      try {
+        // A write that failed half-way may have left bytes that are not counted.
+        await handle.truncate(session.size)
+        let at = session.size
+        const file = { write: (bytes: Uint8Array, offset: number) => handle.write(bytes, offset, bytes.length - offset, at + offset) }
+        for await (const chunk of incoming.content) {
+          if (at + chunk.length > this.#limits.blobBytes)
+            throw new Refusal(413, 'SIZE_INVALID', `a blob may have ${this.#limits.blobBytes} bytes`)
+          await writeAll(file, chunk)
+          at += chunk.length
+          session.hash?.update(chunk)
+          session.size = at
+          session.touchedMs = this.#now()
+        }
+      } finally {
+        await handle.close()
+      }
+    })
+  }
+
+  /**
+   * Makes sure that the bytes are on disk and are those of `digest`, hands their file to `keep`, and ends the session.
+   * @throws Refusal DIGEST_INVALID; the session is then gone too
+   */
+  finish(session: UploadSession, digest: string, incoming: Incoming, keep: (file: string) => Promise<void>): Promise<void> {
+    return this.#exclusively(session, incoming.cut, async () => {
+      const actual = `sha256:${(session.hash ?? (await hashOf(dataPath(session)))).digest('hex')}`
+      session.hash = undefined
+      if (actual === digest) {
+        await syncFile(dataPath(session))
+        await keep(dataPath(session))
+      }
+      await this.#forget(session)
+      if (actual !== digest) throw new Refusal(400, 'DIGEST_INVALID', `the content is ${actual}`)
+    })
+  }
+
+  /** Gives an upload up, and cuts off who writes to it. */
+  async remove(session: UploadSession): Promise<void> {
+    session.writer?.cut()
+    await this.#forget(session)
+  }
+
+  /** Forgets uploads that nobody goes on with. */
+  async expire(): Promise<void> {
+    const oldest = this.#now() - this.#limits.expiryMs
+    for (const session of this.#sessions.values()) {
+      if (session.touchedMs < oldest && session.writer === undefined) await this.remove(session)
+    }
+  }
+
+  async #forget(session: UploadSession): Promise<void> {
+    this.#sessions.delete(session.id)
+    await rm(session.directory, { recursive: true, force: true })
+  }
+
+  async #exclusively(session: UploadSession, cut: () => void, work: () => Promise<void>): Promise<void> {
+    while (session.writer !== undefined) {
+      session.writer.cut()
+      await session.writer.done
+    }
+    // It may have been finished by the one just waited for.
+    this.get(session.repository, session.id)
+    const running = work()
+    session.writer = { cut, done: running.catch(() => {}) }
+    try {
+      await running
+    } finally {
+      session.writer = undefined
+      session.touchedMs = this.#now()
+    }
+  }
+
+  async #load(id: string): Promise<void> {
+    const directory = join(this.#directory, id)
+    const repository = new TextDecoder().decode(await readBounded(join(directory, 'repository'), 1024))
+    const session: UploadSession = { id, repository, directory, size: 0, touchedMs: 0, hash: undefined, writer: undefined }
+    try {
+      const { size, mtimeMs } = await stat(dataPath(session))
+      session.size = size
+      session.touchedMs = mtimeMs
+    } catch (error) {
+      if (errno(error) !== 'ENOENT' && errno(error) !== 'ENOTDIR') throw error
+      session.touchedMs = Number.NEGATIVE_INFINITY
+    }
+    if (isRepository(repository) && session.touchedMs > 0) this.#sessions.set(id, session)
+    else await rm(directory, { recursive: true, force: true })
+  }
+}
+
+/** `Range` of an upload: the bytes that are there. For none, what registries have always said: `0-0`. */
+export function uploadRange(session: UploadSession): { range: string } {
+  return { range: `0-${Math.max(0, session.size - 1)}` }
+}
+
+function dataPath(session: UploadSession): string {
+  return join(session.directory, 'data')
+}
+
+async function hashOf(path: string): Promise<Hash> {
+  const hash = createHash('sha256')
+  for await (const chunk of createReadStream(path)) hash.update(chunk)
+  return hash
+}
+
+async function syncFile(path: string): Promise<void> {
+  const handle = await open(path, 'r+')
+  try {
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
+}
