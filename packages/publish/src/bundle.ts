@@ -1,0 +1,137 @@
+import {
+  type BundleConfig,
+  type FetchGoModule,
+  goModuleWith,
+  kustomizeWith,
+  loadSource,
+  makeBundle,
+  type RenderKustomize,
+  versionTag,
+} from '@muster/bundle'
+import { copy, type Descriptor, Layout, type Registry } from '@muster/oci'
+import { ImageFinder } from './find-image.ts'
+import { hasMoved, mirrorOf, type PublishedImage, pushImage, setTag } from './image.ts'
+import { ensureSigned, type Signer } from './signature.ts'
+
+export interface PrepareBundleOptions {
+  /** bundle.yaml, or the folder that holds it. */
+  readonly sourceDir: string
+  /** An image layout in which everything is put together; kept for the next time. */
+  readonly workDir: string
+  /** Of image builds. */
+  readonly cacheDir: string
+  /** The registry that is published to, and that signatures made before are taken from. */
+  readonly registry: Registry
+  /** Without one, nothing is signed. */
+  readonly signer?: Signer | undefined
+  /** The command that renders a folder, such as `['/usr/bin/kubectl', 'kustomize']`, or a function that does. */
+  readonly kustomize: readonly string[] | RenderKustomize
+  /** Default: the go command on PATH. */
+  readonly fetchGoModule?: FetchGoModule | undefined
+  readonly signal?: AbortSignal | undefined
+  /** A line for a person: what is done now. */
+  readonly onProgress?: ((step: string) => void) | undefined
+}
+
+export interface PreparedBundle {
+  readonly layout: Layout
+  readonly descriptor: Descriptor
+  readonly config: BundleConfig
+}
+
+export interface PublishedBundle {
+  /** In the registry: `bundles/<name>`. */
+  readonly repository: string
+  readonly version: string
+  /** The version as a tag: `_` for `+`. */
+  readonly tag: string
+  readonly digest: string
+  /** Of the index, in bytes. */
+  readonly size: number
+  readonly images: readonly PublishedImage[]
+  /** False: an identical bundle was there, and nothing was pushed. */
+  readonly changed: boolean
+  /** What the version meant before, where that was another bundle. */
+  readonly previous?: string
+}
+
+/** The repository of a bundle. */
+export function bundleRepository(name: string): string {
+  return `bundles/${name}`
+}
+
+/**
+ * From source to a signed bundle in a registry, in five steps: build the images that bundle.yaml names (and sign them), make the
+ * bundle, sign it, push everything to `bundles/<name>`, push each image to where nodes look for its name. The version's tag is set
+ * last: who sees it finds images and signatures.
+ * @throws BundleError, ImageError, TrustError, OciError
+ */
+export async function publishBundle(options: PrepareBundleOptions): Promise<PublishedBundle> {
+  const prepared = await prepareBundle(options)
+  return pushBundle(prepared, options.registry, options)
+}
+
+/** The steps on this machine: images built, bundle made, both signed, in the layout. Nothing is pushed. */
+export async function prepareBundle(options: PrepareBundleOptions): Promise<PreparedBundle> {
+  const { registry, signer, signal, onProgress } = options
+  const source = await loadSource(options.sourceDir)
+  const layout = await Layout.open(options.workDir, { create: true })
+  const repository = registry.repository(bundleRepository(source.name))
+  const finder = new ImageFinder({ source, layout, cacheDir: options.cacheDir, registry, signal, onProgress })
+  try {
+    onProgress?.(`make bundle ${source.name} ${source.version}`)
+    const { kustomize } = options
+    const { descriptor, config } = await makeBundle({
+      sourceDir: options.sourceDir,
+      target: layout,
+      images: finder.find,
+      renderKustomize: typeof kustomize === 'function' ? kustomize : kustomizeWith(kustomize),
+      fetchGoModule: options.fetchGoModule ?? goModuleWith(),
+      signal,
+    })
+    if (signer !== undefined) {
+      for (const image of await finder.built()) {
+        const name = config.images.find(({ digest }) => digest === image.digest)?.name
+        const elsewhere = name === undefined ? [repository] : [mirrorOf(registry, name), repository]
+        if (await ensureSigned(layout, image, signer, elsewhere, signal)) onProgress?.(`sign image ${name ?? image.digest}`)
+      }
+      if (await ensureSigned(layout, descriptor, signer, [repository], signal)) onProgress?.(`sign bundle ${source.name} ${source.version}`)
+    }
+    return { layout, descriptor, config }
+  } finally {
+    finder.close()
+  }
+}
+
+/** Pushes what {@link prepareBundle} made. @throws OciError */
+export async function pushBundle(
+  { layout, descriptor, config }: PreparedBundle,
+  registry: Registry,
+  options: Pick<PrepareBundleOptions, 'signal' | 'onProgress'> = {},
+): Promise<PublishedBundle> {
+  const { signal, onProgress } = options
+  const repository = registry.repository(bundleRepository(config.name))
+  const tag = versionTag(config.version)
+  const before = await repository.resolve(tag, { signal })
+  onProgress?.(`push bundle ${config.name} ${config.version}`)
+  let changed = hasMoved(await copy(layout, repository, descriptor, { referrers: true, signal }))
+  const images: PublishedImage[] = []
+  for (const { name, digest, mediaType, size } of config.images) {
+    // From repository to repository of one registry, where blobs are taken over without being sent again.
+    const image = await pushImage(repository, registry, name, { mediaType, digest, size }, signal)
+    if (image.changed) onProgress?.(`push image ${name}`)
+    changed ||= image.changed
+    images.push(image)
+  }
+  changed = (await setTag(layout, repository, descriptor, tag, signal)) || changed
+  return {
+    repository: repository.name,
+    version: config.version,
+    tag,
+    digest: descriptor.digest,
+    size: descriptor.size,
+    images,
+    changed,
+    ...(before === undefined || before.digest === descriptor.digest ? {} : { previous: before.digest }),
+  }
+}

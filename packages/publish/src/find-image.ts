@@ -1,0 +1,97 @@
+import { dirname } from 'node:path'
+import { type BundleSource, type FindImage, type FoundImage, imageSourceOf } from '@muster/bundle'
+import { buildImage, loadRecipe } from '@muster/image'
+import { type Descriptor, Layout, parseReference, Registry } from '@muster/oci'
+
+export interface ImageFinderOptions {
+  readonly source: BundleSource
+  /** Where images are built into. */
+  readonly layout: Layout
+  readonly cacheDir: string
+  /** The registry that is published to; images that it has are read from it. */
+  readonly registry: Registry
+  readonly signal?: AbortSignal | undefined
+  readonly onProgress?: ((step: string) => void) | undefined
+}
+
+/** Finds images as bundle.yaml says: builds them, or reads them from a layout or a registry. */
+export class ImageFinder {
+  readonly #options: ImageFinderOptions
+  /** By recipe: several names may stand for one image. */
+  readonly #built = new Map<string, Promise<Descriptor>>()
+  readonly #registries = new Map<string, Registry>()
+
+  constructor(options: ImageFinderOptions) {
+    this.#options = options
+  }
+
+  /** The images that were built here, each once. */
+  async built(): Promise<Descriptor[]> {
+    const all = await Promise.all(this.#built.values())
+    return [...new Map(all.map((descriptor) => [descriptor.digest, descriptor])).values()]
+  }
+
+  readonly find: FindImage = async (name) => {
+    const entry = imageSourceOf(this.#options.source, name)
+    if (entry === undefined) return undefined
+    const { origin } = entry
+    if ('build' in origin) return { source: this.#options.layout, descriptor: await this.#build(origin.build, name) }
+    if ('layout' in origin) return this.#inLayout(origin.layout, name)
+    return this.#inRegistry(origin.reference, name)
+  }
+
+  /** Ends connections to registries that images were read from. */
+  close(): void {
+    for (const registry of this.#registries.values()) registry.close()
+  }
+
+  #build(recipeFile: string, name: string): Promise<Descriptor> {
+    const present = this.#built.get(recipeFile)
+    if (present !== undefined) return present
+    const building = this.#buildOnce(recipeFile, name)
+    this.#built.set(recipeFile, building)
+    return building
+  }
+
+  async #buildOnce(recipeFile: string, name: string): Promise<Descriptor> {
+    const { layout, cacheDir, signal, onProgress } = this.#options
+    onProgress?.(`build image ${name}`)
+    const { descriptor } = await buildImage(await loadRecipe(recipeFile), {
+      target: layout,
+      cacheDir,
+      baseDir: dirname(recipeFile),
+      name: name.split('@')[0] ?? name,
+      ...(signal === undefined ? {} : { signal }),
+      ...(onProgress === undefined ? {} : { onProgress }),
+    })
+    return descriptor
+  }
+
+  /** A layout names images in full, by tag alone, or by digest. */
+  async #inLayout(directory: string, name: string): Promise<FoundImage | undefined> {
+    const source = await Layout.open(directory)
+    const { tag, digest } = parseReference(name)
+    for (const candidate of digest === undefined ? [name, tag ?? 'latest'] : [digest]) {
+      const descriptor = await source.resolve(candidate, { signal: this.#options.signal })
+      if (descriptor !== undefined) return { source, descriptor }
+    }
+    return undefined
+  }
+
+  async #inRegistry(reference: string, name: string): Promise<FoundImage | undefined> {
+    const wanted = parseReference(name).digest
+    const { host, repository, tag, digest } = parseReference(reference)
+    const source = this.#registry(host).repository(repository)
+    const descriptor = await source.resolve(wanted ?? digest ?? tag ?? 'latest', { signal: this.#options.signal })
+    return descriptor === undefined ? undefined : { source, descriptor }
+  }
+
+  #registry(host: string): Registry {
+    if (host === this.#options.registry.host) return this.#options.registry
+    const present = this.#registries.get(host)
+    if (present !== undefined) return present
+    const registry = new Registry({ host })
+    this.#registries.set(host, registry)
+    return registry
+  }
+}
