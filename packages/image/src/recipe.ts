@@ -207,7 +207,8 @@ function sentence(issue: Issue): string {
     .slice(1)
   const where = path === '' ? 'the recipe' : path
   if (issue.code === 'unrecognized_keys') return `${where} has no field ${issue.keys.map((key) => JSON.stringify(key)).join(', ')}`
-  return `${where}: ${issue.message}`
+  const message = issue.code === 'invalid_key' ? (issue.issues[0]?.message ?? issue.message) : issue.message
+  return `${where}: ${message}`
 }
 
 /** Where the thing that an issue is about stands in the text: the unknown key itself, else the value, else what encloses it. */

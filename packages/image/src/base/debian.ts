@@ -27,7 +27,8 @@ interface DebianPackage {
  * @throws ImageError `ToolMissing`, `DownloadFailed`, `ChecksumMismatch`
  */
 export async function debianBase(context: BuildContext): Promise<{ layer: Layer; sources: readonly ImageSource[] }> {
-  const files = await fetchPackages(context)
+  const files = await fetchPackages(packages, context)
+  files.push(...(await licencesOf(files, context)))
   const entries: LayerEntry[] = [...accountEntries(), ...mergedFolders]
   const sources: ImageSource[] = []
   const certificates: { path: string; text: string }[] = []
@@ -54,6 +55,15 @@ export async function debianBase(context: BuildContext): Promise<{ layer: Layer;
   return { layer: await layerOf(context, `base: ${sources.map(({ name, version }) => `${name} ${version}`).join(', ')}`, entries), sources }
 }
 
+/** GCC's libraries keep their licence in a package that is named for the compiler's version, such as gcc-12-base. */
+async function licencesOf(files: readonly DebianPackage[], context: BuildContext): Promise<DebianPackage[]> {
+  const library = files.find(({ name }) => name === 'libgcc-s1')
+  if (library === undefined) return []
+  const depends = await dpkgDeb(context, ['--field', library.file, 'Depends'], 'read libgcc-s1', 1 << 20)
+  const name = /\bgcc-\d+-base\b/.exec(depends.toString('utf8'))?.[0]
+  return name === undefined ? [] : fetchPackages([name], context)
+}
+
 /** /bin, /lib and the others are links into /usr, as in every release since Debian 12. */
 const mergedFolders: readonly LayerEntry[] = ['bin', 'lib', 'lib64', 'sbin'].flatMap((name) => [
   folder(`usr/${name}`),
@@ -64,7 +74,8 @@ const mergedFolders: readonly LayerEntry[] = ['bin', 'lib', 'lib64', 'sbin'].fla
 function isNeeded(name: string, entry: LayerEntry): boolean {
   if (entry.kind === 'directory') return false
   const { path } = entry
-  if (/^usr\/share\/doc\/[^/]+\/copyright$/.test(path)) return entry.kind === 'file'
+  if (/^usr\/share\/doc\/[^/]+\/copyright$/.test(path)) return true
+  if (/^usr\/share\/doc\/[^/]+$/.test(path)) return entry.kind === 'symlink'
   if (name === 'base-files') return path === 'usr/lib/os-release' || path === 'etc/os-release' || path === 'etc/debian_version'
   if (name === 'ca-certificates') return false
   return /^(etc|usr\/lib|usr\/lib64)\//.test(path) && !path.includes('/gconv/')
@@ -92,87 +103,96 @@ function dpkgDeb(context: BuildContext, args: readonly string[], purpose: string
   })
 }
 
-/** The packages' files, from the cache where it has what apt would download now. */
-async function fetchPackages(context: BuildContext): Promise<DebianPackage[]> {
-  const cache = join(context.cacheDir, 'debian')
-  await mkdir(cache, { recursive: true })
-  let lists: readonly string[] = []
-  let offered: Map<string, string>
-  try {
-    offered = await offers(context, lists)
-  } catch (error) {
-    if (!(error instanceof ImageError) || error.code !== 'DownloadFailed') throw error
-    // A fresh machine has no package lists. Ours are kept apart, so that nothing of the machine changes.
-    lists = await ownLists(context)
-    offered = await offers(context, lists)
+/**
+ * The packages' files, from the cache where it has what apt would download now. The host's package lists are asked first. A fresh
+ * machine has none, and old ones name files that are gone: then lists of our own are, kept apart so that nothing of the machine
+ * changes.
+ */
+async function fetchPackages(names: readonly string[], context: BuildContext): Promise<DebianPackage[]> {
+  const dir = join(context.cacheDir, 'apt-lists')
+  await mkdir(join(dir, 'partial'), { recursive: true })
+  const own = ['-o', `Dir::State::Lists=${dir}`]
+  for (const lists of [[], own]) {
+    try {
+      return await fetchListed(names, lists, context)
+    } catch (error) {
+      if (!(error instanceof ImageError) || error.code !== 'DownloadFailed') throw error
+    }
   }
-  const result: DebianPackage[] = []
-  for (const name of packages) {
-    const sha256 = offered.get(name)
-    if (sha256 === undefined)
-      throw new ImageError('DownloadFailed', `apt-get offers no ${name} for ${context.architecture}. Run apt-get update, then build again.`)
-    const file = join(cache, `${sha256}.deb`)
-    if (!(await isWhole(file, sha256, context.signal))) await download(context, lists, name, sha256, file)
-    result.push({ name, file, sha256 })
-  }
-  return result
+  context.log('debian: apt-get update (into a folder of its own)')
+  await aptGet(context, [...own, 'update'], 'bring the package lists')
+  return fetchListed(names, own, context)
 }
 
-async function isWhole(file: string, sha256: string, signal: AbortSignal | undefined): Promise<boolean> {
+async function fetchListed(names: readonly string[], lists: readonly string[], context: BuildContext): Promise<DebianPackage[]> {
+  const cache = join(context.cacheDir, 'debian')
+  await mkdir(cache, { recursive: true })
+  const offered = await offers(names, lists, context)
+  const wanted = names.map((name) => {
+    const sha256 = offered.get(name)
+    if (sha256 === undefined) {
+      throw new ImageError('DownloadFailed', `apt-get offers no ${name} for ${context.architecture}. Run apt-get update, then build again.`)
+    }
+    return { name, sha256, file: join(cache, `${sha256}.deb`) }
+  })
+  const missing: DebianPackage[] = []
+  for (const debian of wanted) if (!(await isWhole(debian, context.signal))) missing.push(debian)
+  if (missing.length > 0) await download(missing, lists, context)
+  return wanted
+}
+
+async function isWhole({ file, sha256 }: DebianPackage, signal: AbortSignal | undefined): Promise<boolean> {
   const status = await stat(file).catch(() => undefined)
   return status?.isFile() === true && (await fileContent(file, signal)).sha256 === sha256
 }
 
-const forArchitecture = (context: BuildContext, name: string) =>
-  name === 'base-files' || name === 'ca-certificates' ? name : `${name}:${context.architecture}`
-
-/** The sha256 of the .deb that apt would download for each package. */
-async function offers(context: BuildContext, lists: readonly string[]): Promise<Map<string, string>> {
+/** The sha256 of the .deb that apt would download for each package, from the signed lists. */
+async function offers(names: readonly string[], lists: readonly string[], context: BuildContext): Promise<Map<string, string>> {
   const output = await aptGet(
     context,
-    [...lists, '--print-uris', 'download', ...packages.map((name) => forArchitecture(context, name))],
+    [...lists, '--print-uris', 'download', ...qualified(names, context)],
     'find the Debian packages of the base',
   )
   const found = new Map<string, string>()
-  for (const [, file = '', sha256 = ''] of output.toString('utf8').matchAll(/^'\S+' (\S+) \d+ SHA256:([0-9a-f]{64})\s*$/gm)) {
-    const name = file.split('_')[0] ?? ''
+  for (const [, name = '', sha256 = ''] of output.toString('utf8').matchAll(/^'\S+' ([^_\s]+)_\S+ \d+ SHA256:([0-9a-f]{64})\s*$/gm))
     found.set(name, sha256)
-  }
   return found
 }
 
-async function ownLists(context: BuildContext): Promise<readonly string[]> {
-  const dir = join(context.cacheDir, 'apt-lists')
-  await mkdir(join(dir, 'partial'), { recursive: true })
-  const lists = ['-o', `Dir::State::Lists=${dir}`]
-  context.log('debian: apt-get update (into a folder of its own)')
-  await aptGet(context, [...lists, 'update'], 'bring the package lists')
-  return lists
+async function download(missing: readonly DebianPackage[], lists: readonly string[], context: BuildContext): Promise<void> {
+  const names = missing.map(({ name }) => name)
+  context.log(`debian: download ${names.join(', ')}`)
+  await withTemporaryFolder(context, async (dir) => {
+    await aptGet(context, [...lists, 'download', ...qualified(names, context)], `download ${names.join(', ')}`, dir)
+    for (const name of await readdir(dir)) {
+      const path = join(dir, name)
+      const { sha256 } = await fileContent(path, context.signal)
+      const debian = missing.find((candidate) => name.startsWith(`${candidate.name}_`))
+      if (debian?.sha256 !== sha256) {
+        throw new ImageError(
+          'ChecksumMismatch',
+          `${name} came with sha256 ${sha256}; the signed package list says ${debian?.sha256}. Run apt-get update, then build again.`,
+        )
+      }
+      await rename(path, debian.file)
+    }
+  })
+  for (const debian of missing) {
+    if (!(await isWhole(debian, context.signal)))
+      throw new ImageError('DownloadFailed', `apt-get download left no file of ${debian.name}. Build again.`)
+  }
 }
 
-async function download(context: BuildContext, lists: readonly string[], name: string, sha256: string, file: string): Promise<void> {
-  context.log(`debian: download ${name}`)
-  await withTemporaryFolder(context, async (dir) => {
-    await aptGet(context, [...lists, 'download', forArchitecture(context, name)], `download ${name}`, dir)
-    const [downloaded] = (await readdir(dir)).filter((entry) => entry.endsWith('.deb'))
-    if (downloaded === undefined) throw new ImageError('DownloadFailed', `apt-get download ${name} left no .deb. Build again.`)
-    const path = join(dir, downloaded)
-    const content = await fileContent(path, context.signal)
-    if (content.sha256 !== sha256) {
-      throw new ImageError(
-        'ChecksumMismatch',
-        `${name} came with sha256 ${content.sha256}; the signed package list says ${sha256}. Run apt-get update, then build again.`,
-      )
-    }
-    await rename(path, file)
-  })
+/** Names with the image's architecture, but for packages that are the same for all. */
+function qualified(names: readonly string[], context: BuildContext): string[] {
+  return names.map((name) => (name === 'ca-certificates' ? name : `${name}:${context.architecture}`))
 }
 
 function aptGet(context: BuildContext, args: readonly string[], purpose: string, cwd = context.cacheDir): Promise<Buffer> {
   return runTool(context.tools, {
     tool: 'apt-get',
     // apt's own user cannot write into a folder that is ours alone; signatures are checked either way.
-    args: ['-q', '-o', 'APT::Sandbox::User=root', '-o', 'Debug::NoLocking=1', '-o', 'Acquire::Retries=3', ...args],
+    args: ['-q', '-o', 'APT::Sandbox::User=root', '-o', 'Acquire::Retries=3', '-o', 'Acquire::ForceHash=SHA256', ...args],
     cwd,
     env: toolEnvironment(context.env, { DEBIAN_FRONTEND: 'noninteractive' }, /^APT_CONFIG$/),
     purpose,

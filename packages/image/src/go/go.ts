@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { mkdir, rename, stat } from 'node:fs/promises'
+import { mkdir, open, rename, stat } from 'node:fs/promises'
 import { basename, join, posix, resolve } from 'node:path'
 import { z } from 'zod'
 import { baseEnvironment } from '../base/accounts.ts'
@@ -228,13 +228,22 @@ async function compile(
       onLine: context.log,
       ...(context.signal ? { signal: context.signal } : {}),
     })
-    const made = await stat(file).catch(() => undefined)
-    if (!made?.isFile())
-      throw new ImageError(
-        'BuildFailed',
-        `${path} in ${sourceDir} is not a program: go build made no binary of it. Name a package main in go.packages.`,
-      )
+    if (!(await isProgram(file))) {
+      throw new ImageError('BuildFailed', `${path} in ${sourceDir} is not a program. Name a package main in go.packages.`)
+    }
     files.push(file)
   }
   return files
+}
+
+/** go build makes an archive of a package that is not main. */
+async function isProgram(file: string): Promise<boolean> {
+  const handle = await open(file, 'r').catch(() => undefined)
+  if (handle === undefined) return false
+  try {
+    const { bytesRead, buffer } = await handle.read(Buffer.alloc(8), 0, 8, 0)
+    return bytesRead === 8 && buffer.toString('latin1') !== '!<arch>\n'
+  } finally {
+    await handle.close()
+  }
 }

@@ -28,17 +28,12 @@ interface InstallOptions {
 export async function installFolder(options: InstallOptions, context: BuildContext): Promise<NodeApp> {
   const dir = resolve(context.baseDir, options.dir)
   await requireLockFile(dir)
-  const excluded = (path: string) => options.exclude.some((glob) => matchesGlob(path, glob))
   return withTemporaryFolder(context, async (temporary) => {
     const copy = join(temporary, 'app')
     await cp(dir, copy, {
       recursive: true,
       verbatimSymlinks: true,
-      filter: (from) => {
-        const path = relative(dir, from)
-        const name = posix.basename(path)
-        return name !== 'node_modules' && name !== '.git' && (path === '' || !excluded(path))
-      },
+      filter: (from) => !['node_modules', '.git'].includes(posix.basename(relative(dir, from))),
     })
     context.log(`node: npm ci in a copy of ${options.dir}`)
     await runTool(context.tools, {
@@ -67,7 +62,14 @@ export async function installFolder(options: InstallOptions, context: BuildConte
     if (!(await isFile(join(copy, main))))
       throw new ImageError('SourceNotFound', `${join(dir, main)}, the main file, is not there. Say which file to start as node.main.`)
     const to = inLayer(options.appDir)
-    const entries = await readSourceTree({ root: copy, from: '.', to, ...(context.signal ? { signal: context.signal } : {}) })
+    // Excluded here and not from the copy: what is installed may come from it.
+    const entries = await readSourceTree({
+      root: copy,
+      from: '.',
+      to,
+      exclude: options.exclude,
+      ...(context.signal ? { signal: context.signal } : {}),
+    })
     const modules = entries.filter((entry) => isModule(entry, to))
     const files = entries.filter(
       (entry) => !isModule(entry, to) && !neverInImage.some((glob) => matchesGlob(posix.basename(entry.path), glob)),
