@@ -1,0 +1,184 @@
+import { setTimeout as pause } from 'node:timers/promises'
+import { KubeError, type KubeObject } from '@muster/kube'
+import { type Addition, additionsByOthers, removalPatch } from './additions.ts'
+import { type ClusterApi, calling, fieldManager, releaseLabel } from './cluster.ts'
+import { type Drift, driftBetween } from './drift.ts'
+import { failureOf, type ObjectFailure } from './failure.ts'
+import { groupKind, nameOf, refOf } from './identity.ts'
+import { ownershipHash } from './managed-fields.ts'
+import { phases } from './order.ts'
+import type { PlannedObject } from './plan.ts'
+
+/** What an apply did to one object. */
+export interface Applied {
+  readonly action: 'Created' | 'Changed' | 'Unchanged'
+  /** As the API server returned it last. */
+  readonly object: KubeObject
+  /** What stands for "as we applied it"; see `ownershipHash`. */
+  readonly ownership: string
+  /** How the object was before. It is drift where the content applied is what was applied before, and an upgrade where it is not. */
+  readonly difference?: Drift
+}
+
+export interface ApplyOptions {
+  readonly release: string
+  readonly signal?: AbortSignal
+}
+
+/** Thrown inside `applyObject` for what only this package knows; `applyPlan` turns it into a failure. */
+export class ApplyRefusal extends Error {
+  override readonly name = 'ApplyRefusal'
+  readonly code: 'OwnedByOtherRelease' | 'Terminating' | 'NotEstablished'
+  readonly transient: boolean
+
+  constructor(code: ApplyRefusal['code'], message: string) {
+    super(message)
+    this.code = code
+    this.transient = code !== 'OwnedByOtherRelease'
+  }
+}
+
+/** How often a removal is tried again when the object changes meanwhile. */
+const removalAttempts = 3
+
+/**
+ * Brings one object to what is signed: server-side apply, forced, since the release owns what it names; then what others added where
+ * only the release has a say is removed, from exactly the state that was judged.
+ * @throws KubeError, ApplyRefusal
+ */
+export async function applyObject(api: ClusterApi, object: KubeObject, { release, signal }: ApplyOptions): Promise<Applied> {
+  const ref = refOf(object)
+  const before = await api.find(ref, calling(signal))
+  const holder = before?.metadata.labels?.[releaseLabel]
+  if (holder !== undefined && holder !== release) {
+    throw new ApplyRefusal('OwnedByOtherRelease', `${nameOf(ref)} belongs to release ${holder}; take it out of one of the two bundles.`)
+  }
+  if (before?.metadata.deletionTimestamp !== undefined) {
+    const finalizers = before.metadata.finalizers ?? []
+    const wait = finalizers.length > 0 ? ` (finalizers: ${finalizers.join(', ')})` : ''
+    throw new ApplyRefusal('Terminating', `${nameOf(ref)} is being deleted${wait}; it is made again when it is gone.`)
+  }
+  const applied = await api.apply(object, { fieldManager, force: true, ...calling(signal) })
+  const cleaned = await removeAdditions(api, object, applied, signal)
+  const difference = driftBetween(ref, before, applied, cleaned.removed, fieldManager)
+  return {
+    action:
+      before === undefined
+        ? 'Created'
+        : before.metadata.resourceVersion === cleaned.object.metadata.resourceVersion
+          ? 'Unchanged'
+          : 'Changed',
+    object: cleaned.object,
+    ownership: ownershipHash(cleaned.object, fieldManager),
+    ...(difference === undefined ? {} : { difference }),
+  }
+}
+
+async function removeAdditions(
+  api: ClusterApi,
+  desired: KubeObject,
+  applied: KubeObject,
+  signal: AbortSignal | undefined,
+): Promise<{ object: KubeObject; removed: Addition[] }> {
+  const ref = refOf(desired)
+  const removed: Addition[] = []
+  let object = applied
+  for (let attempt = 1; ; attempt++) {
+    const additions = additionsByOthers(object, fieldManager)
+    const patch = removalPatch(
+      object,
+      additions.map((addition) => addition.path),
+    )
+    if (patch === undefined) return { object, removed }
+    try {
+      object = await api.patch(ref, patch, { type: 'json', ...calling(signal) })
+      removed.push(...additions)
+      return { object, removed }
+    } catch (error) {
+      if (!(error instanceof KubeError)) throw error
+      const live = await api.find(ref, calling(signal))
+      const moved = live !== undefined && live.metadata.resourceVersion !== object.metadata.resourceVersion
+      if (moved && attempt < removalAttempts) {
+        object = live
+        continue
+      }
+      // Most of a pod cannot be changed once it runs: the only way back is a new one.
+      if (groupKind(desired) !== 'Pod' || error.code !== 'Invalid' || object.metadata.uid === undefined) throw error
+      await api.delete(ref, { propagation: 'Background', uid: object.metadata.uid, ...calling(signal) })
+      throw new ApplyRefusal('Terminating', `${nameOf(ref)} had parts added that cannot be taken out; it is being replaced.`)
+    }
+  }
+}
+
+export interface ApplyPlanOptions extends ApplyOptions {
+  /** Called after each object, so that its drift is watched from then on. */
+  readonly onApplied?: (planned: PlannedObject, applied: Applied) => void
+  /** How long a definition may take until it is served, in milliseconds. Default 60,000. */
+  readonly establishedTimeoutMs?: number
+}
+
+const concurrency = 4
+const defaultEstablishedTimeoutMs = 60_000
+const establishedPollMs = 100
+
+/** Applies a plan, phase by phase. One object that fails does not keep the others from being applied. Throws only when aborted. */
+export async function applyPlan(
+  api: ClusterApi,
+  planned: readonly PlannedObject[],
+  options: ApplyPlanOptions,
+): Promise<{ readonly applied: ReadonlyMap<string, Applied>; readonly failures: readonly ObjectFailure[] }> {
+  const applied = new Map<string, Applied>()
+  const failures: ObjectFailure[] = []
+  const one = async (item: PlannedObject): Promise<void> => {
+    try {
+      const result = await applyObject(api, item.object, options)
+      applied.set(item.key, result)
+      options.onApplied?.(item, result)
+    } catch (error) {
+      failures.push(refusalOr(item, error, options.signal))
+    }
+  }
+  for (const phase of phases) {
+    const items = planned.filter((item) => item.phase === phase)
+    // Within a phase the order holds for who starts first; a few are under way at once.
+    let next = 0
+    const worker = async (): Promise<void> => {
+      for (let item = items[next++]; item !== undefined; item = items[next++]) await one(item)
+    }
+    await Promise.all(Array.from({ length: Math.min(concurrency, items.length) }, worker))
+    if (phase === 'definitions') {
+      const definitions = items.filter((item) => applied.has(item.key))
+      await Promise.all(
+        definitions.map(async (item) =>
+          established(api, item, options).catch((error: unknown) => failures.push(refusalOr(item, error, options.signal))),
+        ),
+      )
+    }
+  }
+  return { applied, failures }
+}
+
+function refusalOr(item: PlannedObject, error: unknown, signal: AbortSignal | undefined): ObjectFailure {
+  const ref = refOf(item.object)
+  if (error instanceof ApplyRefusal) return { ref, code: error.code, message: error.message, transient: error.transient }
+  return failureOf(ref, error, signal)
+}
+
+/** Waits until a definition is served: its objects are refused before. */
+async function established(api: ClusterApi, item: PlannedObject, options: ApplyPlanOptions): Promise<void> {
+  const ref = refOf(item.object)
+  const timeoutMs = options.establishedTimeoutMs ?? defaultEstablishedTimeoutMs
+  const deadline = AbortSignal.timeout(timeoutMs)
+  const signal = options.signal === undefined ? deadline : AbortSignal.any([options.signal, deadline])
+  try {
+    for (;;) {
+      const live = await api.find(ref, { signal })
+      const status = live?.['status'] as { conditions?: readonly { type?: unknown; status?: unknown }[] } | undefined
+      if (status?.conditions?.some((condition) => condition.type === 'Established' && condition.status === 'True')) return
+      await pause(establishedPollMs, undefined, { signal })
+    }
+  } catch (error) {
+    if (!deadline.aborted || options.signal?.aborted) throw error
+    throw new ApplyRefusal('NotEstablished', `${nameOf(ref)} is not served after ${timeoutMs / 1000} s; look at its conditions.`)
+  }
+}

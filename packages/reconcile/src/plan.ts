@@ -1,0 +1,162 @@
+import type { KubeObject } from '@muster/kube'
+import { type ClusterApi, calling, releaseLabel } from './cluster.ts'
+import { failureOf, type ObjectFailure } from './failure.ts'
+import { groupKind, nameOf, objectKey, refOf } from './identity.ts'
+import { entryOf, entryRef, type InventoryEntry } from './inventory.ts'
+import { compareForApply, type Phase, phaseOf } from './order.ts'
+
+/** One object as it will be applied. */
+export interface PlannedObject {
+  readonly key: string
+  readonly phase: Phase
+  readonly object: KubeObject
+  /**
+   * Whether it belongs to the inventory. A namespace, definition or claim that was there before the release is managed but never
+   * pruned: what it holds is not the release's.
+   */
+  readonly ours: boolean
+}
+
+export interface Plan {
+  /** In the order of application. */
+  readonly objects: readonly PlannedObject[]
+  /** Objects that cannot be applied as they stand. */
+  readonly failures: readonly ObjectFailure[]
+}
+
+export interface PlanOptions {
+  readonly release: string
+  /** For namespaced objects that name none; made when it is missing. Default: the release's name. */
+  readonly namespace?: string | undefined
+  /** What the release has made so far. */
+  readonly inventory: readonly InventoryEntry[]
+  readonly signal?: AbortSignal
+}
+
+/** Kinds that hold what is not the release's own: data, others' objects. */
+const protectedKinds: ReadonlySet<string> = new Set([
+  'Namespace',
+  'PersistentVolumeClaim',
+  'PersistentVolume',
+  'CustomResourceDefinition.apiextensions.k8s.io',
+])
+
+/** True for kinds whose deletion takes along what the release did not make. */
+export function isProtected(what: { readonly apiVersion: string; readonly kind: string }): boolean {
+  return protectedKinds.has(groupKind(what))
+}
+
+/**
+ * Turns a bundle's objects into what is applied: the release's label, the default namespace, the namespace itself when it is missing,
+ * the order. Nothing else of an object changes, except that replicas are left to an autoscaler of the same release.
+ */
+export async function planRelease(api: ClusterApi, objects: readonly KubeObject[], options: PlanOptions): Promise<Plan> {
+  const { signal } = options
+  const failures: ObjectFailure[] = []
+  const scopes = scopesOfDefinitions(objects)
+  const placed = new Map<string, KubeObject>()
+  const namespace = options.namespace ?? options.release
+  let defaulted = false
+  for (const object of leaveReplicasToAutoscalers(objects)) {
+    try {
+      const namespaced = scopes.get(groupKind(object)) ?? (await api.resource(object.apiVersion, object.kind, calling(signal))).namespaced
+      const target = namespaced ? (object.metadata.namespace ?? namespace) : undefined
+      defaulted ||= target === namespace
+      const ready = prepare(object, options.release, target)
+      const key = objectKey(refOf(ready))
+      if (placed.has(key)) {
+        const message = `${nameOf(refOf(ready))} is in the bundle twice; keep one of them.`
+        failures.push({ ref: refOf(ready), code: 'Duplicate', message, transient: false })
+      } else placed.set(key, ready)
+    } catch (error) {
+      failures.push(failureOf(refOf(object), error, signal))
+    }
+  }
+  if (defaulted) await addNamespace(api, placed, namespace, options)
+  const planned: PlannedObject[] = []
+  for (const [key, object] of placed) {
+    planned.push({ key, phase: phaseOf(object), object, ours: await isOurs(api, key, object, options) })
+  }
+  return { objects: planned.sort((a, b) => compareForApply(refOf(a.object), refOf(b.object))), failures }
+}
+
+async function addNamespace(api: ClusterApi, placed: Map<string, KubeObject>, name: string, options: PlanOptions): Promise<void> {
+  const made = prepare({ apiVersion: 'v1', kind: 'Namespace', metadata: { name } }, options.release, undefined)
+  const key = objectKey(refOf(made))
+  if (placed.has(key)) return
+  const live = await api.find(refOf(made), calling(options.signal))
+  // One that was there and is not ours is used as it is: not labelled, not owned.
+  if (live === undefined || live.metadata.labels?.[releaseLabel] === options.release) placed.set(key, made)
+}
+
+async function isOurs(api: ClusterApi, key: string, object: KubeObject, { inventory, signal }: PlanOptions): Promise<boolean> {
+  if (!isProtected(object)) return true
+  const live = await api.find(refOf(object), calling(signal))
+  if (live === undefined) return true
+  return inventory.some((entry) => objectKey(entryRef(entry)) === key && (entry.uid === undefined || entry.uid === live.metadata.uid))
+}
+
+/** Definitions in the bundle say the scope of their kinds before the API server can. */
+function scopesOfDefinitions(objects: readonly KubeObject[]): Map<string, boolean> {
+  const scopes = new Map<string, boolean>()
+  for (const object of objects) {
+    if (groupKind(object) !== 'CustomResourceDefinition.apiextensions.k8s.io') continue
+    const spec = object['spec'] as { group?: unknown; scope?: unknown; names?: { kind?: unknown } } | undefined
+    if (typeof spec?.group === 'string' && typeof spec.names?.kind === 'string') {
+      scopes.set(`${spec.names.kind}.${spec.group}`, spec.scope === 'Namespaced')
+    }
+  }
+  return scopes
+}
+
+/** Metadata that only the API server writes; exported manifests carry it along. */
+const serverOwned: ReadonlySet<string> = new Set([
+  'managedFields',
+  'resourceVersion',
+  'uid',
+  'generation',
+  'creationTimestamp',
+  'deletionTimestamp',
+  'selfLink',
+  'namespace',
+])
+
+function prepare(object: KubeObject, release: string, namespace: string | undefined): KubeObject {
+  const { metadata, status: _status, ...rest } = object
+  const kept = Object.fromEntries(Object.entries(metadata).filter(([name]) => !serverOwned.has(name)))
+  return {
+    ...rest,
+    metadata: {
+      ...kept,
+      name: metadata.name,
+      ...(namespace === undefined ? {} : { namespace }),
+      labels: { ...metadata.labels, [releaseLabel]: release },
+    },
+  } as KubeObject
+}
+
+/**
+ * Takes `spec.replicas` out of workloads that an autoscaler of the same bundle scales: owning it would mean a fight over it
+ * (Kubernetes documentation, "Migrating Deployments and StatefulSets to horizontal autoscaling").
+ */
+export function leaveReplicasToAutoscalers(objects: readonly KubeObject[]): KubeObject[] {
+  const scaled = new Set(
+    objects
+      .filter((object) => groupKind(object) === 'HorizontalPodAutoscaler.autoscaling')
+      .map((object) => {
+        const target = (object['spec'] as { scaleTargetRef?: { kind?: unknown; name?: unknown } } | undefined)?.scaleTargetRef
+        return `${object.metadata.namespace ?? ''}/${String(target?.kind)}/${String(target?.name)}`
+      }),
+  )
+  if (scaled.size === 0) return [...objects]
+  return objects.map((object) => {
+    if (!scaled.has(`${object.metadata.namespace ?? ''}/${object.kind}/${object.metadata.name}`)) return object
+    const { replicas: _replicas, ...spec } = (object['spec'] ?? {}) as { [key: string]: unknown }
+    return { ...object, spec }
+  })
+}
+
+/** The inventory entries of a plan: what would be the release's, without uids. */
+export function plannedInventory(plan: Plan): InventoryEntry[] {
+  return plan.objects.filter((planned) => planned.ours).map((planned) => entryOf(planned.object))
+}
