@@ -1,5 +1,5 @@
 import { constants } from 'node:fs'
-import { access, mkdir, mkdtemp, readFile, rm, rmdir, stat, statfs } from 'node:fs/promises'
+import { access, mkdir, mkdtemp, readdir, readFile, rm, rmdir, stat, statfs } from 'node:fs/promises'
 import { arch, platform, release } from 'node:os'
 import { dirname, join } from 'node:path'
 import { BuildError } from './build-error.ts'
@@ -52,6 +52,7 @@ export async function gatherFacts(o: {
     diskFree: Math.min(...disks),
     memoryAvailable: await availableMemory(),
     debianKeyring: await exists('/usr/share/keyrings/debian-archive-keyring.gpg', '/usr/share/keyrings/debian-archive-keyring.pgp'),
+    built: (await readdir(join(o.cacheDir, 'distro')).catch(() => [])).some((name) => name.startsWith('bin-')),
     packageManager,
   }
 }

@@ -26,6 +26,8 @@ export interface HostFacts {
   /** Bytes that processes can have now, without swapping. */
   readonly memoryAvailable: number
   readonly debianKeyring: boolean
+  /** A distribution is in the cache: less disk will do. */
+  readonly built: boolean
   readonly packageManager: PackageManager | undefined
 }
 
@@ -85,11 +87,9 @@ const featureNames: Readonly<Record<KernelFeature, string>> = {
 /**
  * What the embedded environment needs of its host, against what the host has. The order is that in which to read it.
  * `muster doctor` prints it; `muster up` refuses while something is neither met nor a warning.
- *
- * @param built the distribution is in the cache: less disk will do
  */
-export function evaluateRequirements(facts: HostFacts, { built = false }: { built?: boolean } = {}): Requirement[] {
-  const disk = built ? minimumDisk.run : minimumDisk.build
+export function evaluateRequirements(facts: HostFacts): Requirement[] {
+  const disk = facts.built ? minimumDisk.run : minimumDisk.build
   const root = facts.uid === 0
   const list: Requirement[] = [
     {
