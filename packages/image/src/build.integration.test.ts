@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { chmod, cp, mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { chmod, cp, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
@@ -153,6 +153,21 @@ describe('a Go module', () => {
     expect(digests(second)[2]).not.toBe(digests(first)[2])
   })
 
+  it('is packed again when the cache was damaged, and the damage is not taken', async () => {
+    const cache = join(dir, 'damaged-cache')
+    const baseDir = await write('go', goModule)
+    const whole = await build(recipe, baseDir, cache)
+    for (const file of await readdir(join(cache, 'layers'))) {
+      if (!file.endsWith('.gz')) continue
+      const bytes = await readFile(join(cache, 'layers', file))
+      bytes[20] = (bytes[20] ?? 0) ^ 1
+      await writeFile(join(cache, 'layers', file), bytes)
+    }
+    for (const _ of whole.image.layers)
+      await expect(build(recipe, baseDir, cache)).rejects.toMatchObject({ code: 'SourceChanged', transient: true })
+    expect((await build(recipe, baseDir, cache)).image.descriptor).toEqual(whole.image.descriptor)
+  })
+
   it('that does not compile says where', async () => {
     const baseDir = await write('go-broken', { ...goModule, 'cmd/hello/main.go': 'package main\n\nfunc main() { nothing() }\n' })
     await expect(build(recipe, baseDir)).rejects.toMatchObject({
@@ -241,6 +256,17 @@ describe('a Node application', () => {
     const certificates = await readFile(join(rootfs, 'etc/ssl/certs/ca-certificates.crt'), 'utf8')
     expect(certificates.split('-----BEGIN CERTIFICATE-----').length).toBeGreaterThan(100)
     for (const absent of ['bin/sh', 'usr/share/man', 'usr/share/locale']) await expect(stat(join(rootfs, absent))).rejects.toThrow()
+  })
+
+  it('is built on a machine that has no package lists yet, and leaves none there', async () => {
+    const lists = join(dir, 'no-lists')
+    await mkdir(join(lists, 'partial'), { recursive: true })
+    await write('apt', { 'apt.conf': `Dir::State::Lists "${lists}";\n` })
+    const baseDir = await write('node', nodeApp)
+    const usual = await build(recipe, baseDir, join(dir, 'node-cache'))
+    const fresh = await build(recipe, baseDir, join(dir, 'node-cache'), { ...process.env, APT_CONFIG: join(dir, 'apt/apt.conf') })
+    expect(fresh.image.sources.map((source) => source.name)).toEqual(usual.image.sources.map((source) => source.name))
+    expect(await readdir(lists)).toEqual(['partial'])
   })
 
   it('built twice, in other folders and from empty caches, has one digest', async () => {

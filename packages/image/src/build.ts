@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { mkdir } from 'node:fs/promises'
 import { posix } from 'node:path'
-import type { ContentTarget, Descriptor } from '@muster/oci'
+import { type CallOptions, type ContentTarget, type Descriptor, OciError } from '@muster/oci'
 import { nonRoot } from './base/accounts.ts'
 import { buildBinary } from './binary/binary.ts'
 import type { Tools } from './command.ts'
@@ -87,19 +87,29 @@ export async function buildImage(input: ImageRecipe | ImageRecipeInput, options:
     signal: options.signal,
     log: options.onProgress ?? (() => undefined),
   }
+  try {
+    return await buildInto(options.target, name, recipe, context)
+  } catch (error) {
+    // What was interrupted says so in many ways; the caller's own reason counts.
+    options.signal?.throwIfAborted()
+    throw error
+  }
+}
+
+async function buildInto(target: ContentTarget, name: string, recipe: ImageRecipe, context: BuildContext): Promise<BuiltImage> {
   const content = await buildContent(recipe, context)
-  const call = { ...(options.signal ? { signal: options.signal } : {}) }
+  const call = { signal: context.signal }
   const layers: BuiltLayer[] = []
-  for (const layer of content.layers) layers.push(await putLayer(options.target, layer, call))
+  for (const layer of content.layers) layers.push(await putLayer(target, layer, call))
   const config = encode(imageConfig(recipe, content, context))
-  await putBytes(options.target, config.descriptor, config.bytes, call)
+  await putBytes(target, config.descriptor, config.bytes, call)
   const manifest = {
     schemaVersion: 2,
     mediaType: manifestMediaType,
     config: config.descriptor,
     layers: content.layers.map(({ descriptor }) => descriptor),
   }
-  const descriptor = await options.target.putManifest(Buffer.from(JSON.stringify(manifest)), manifestMediaType, { ...call, tag: name })
+  const descriptor = await target.putManifest(Buffer.from(JSON.stringify(manifest)), manifestMediaType, { ...call, tag: name })
   context.log(`image ${name}: ${descriptor.digest}`)
   return { descriptor, name, recipe, layers, sources: content.sources }
 }
@@ -136,9 +146,17 @@ function imageConfig(recipe: ImageRecipe, content: BuiltContent, context: BuildC
   }
 }
 
-async function putLayer(target: ContentTarget, layer: Layer, call: { signal?: AbortSignal }): Promise<BuiltLayer> {
+async function putLayer(target: ContentTarget, layer: Layer, call: CallOptions): Promise<BuiltLayer> {
   const present = await target.hasBlob(layer.descriptor, call)
-  if (!present) await target.putBlob(layer.descriptor, layer.open, call)
+  if (!present) {
+    await target.putBlob(layer.descriptor, layer.open, call).catch(async (error: unknown) => {
+      if (!(error instanceof OciError && (error.code === 'DigestMismatch' || error.code === 'SizeMismatch'))) throw error
+      await layer.discard()
+      throw new ImageError('SourceChanged', `The layer "${layer.title}" was damaged in the cache and is forgotten. Build again.`, {
+        cause: error,
+      })
+    })
+  }
   return {
     title: layer.title,
     digest: layer.descriptor.digest,
@@ -149,7 +167,7 @@ async function putLayer(target: ContentTarget, layer: Layer, call: { signal?: Ab
   }
 }
 
-async function putBytes(target: ContentTarget, descriptor: Descriptor, bytes: Uint8Array, call: { signal?: AbortSignal }): Promise<void> {
+async function putBytes(target: ContentTarget, descriptor: Descriptor, bytes: Uint8Array, call: CallOptions): Promise<void> {
   if (await target.hasBlob(descriptor, call)) return
   async function* content() {
     yield bytes

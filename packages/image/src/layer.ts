@@ -25,6 +25,8 @@ export interface Layer {
   /** Said in the image's history. */
   readonly title: string
   readonly open: () => AsyncIterable<Uint8Array>
+  /** Forgets it, so that it is made again: for whoever finds its bytes damaged. */
+  readonly discard: () => Promise<void>
 }
 
 export interface LayerOptions {
@@ -48,7 +50,7 @@ export async function makeLayer(entries: Iterable<LayerEntry>, options: LayerOpt
   const file = join(dir, `${key}.tar.gz`)
   const record = join(dir, `${key}.json`)
   const cached = await readCached(file, record)
-  if (cached !== undefined) return layerFrom(cached, file, options.title)
+  if (cached !== undefined) return layerFrom(cached, file, record, options.title)
 
   await mkdir(dir, { recursive: true })
   const unique = randomUUID()
@@ -60,7 +62,7 @@ export async function makeLayer(entries: Iterable<LayerEntry>, options: LayerOpt
     // The record last: a layer without one is made again.
     await rename(temporary, file)
     await rename(temporaryRecord, record)
-    return layerFrom(measure, file, options.title)
+    return layerFrom(measure, file, record, options.title)
   } finally {
     await rm(temporary, { force: true })
     await rm(temporaryRecord, { force: true })
@@ -116,12 +118,13 @@ async function readCached(file: string, record: string): Promise<Measure | undef
   }
 }
 
-function layerFrom(measure: Measure, file: string, title: string): Layer {
+function layerFrom(measure: Measure, file: string, record: string, title: string): Layer {
   return {
     descriptor: { mediaType: layerMediaType, digest: measure.digest, size: measure.size },
     diffId: measure.diffId,
     tarSize: measure.tarSize,
     title,
     open: () => createReadStream(file, { highWaterMark: 1 << 20 }),
+    discard: () => rm(record, { force: true }),
   }
 }
