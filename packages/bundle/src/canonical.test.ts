@@ -60,7 +60,7 @@ const value = fc.letrec((tie) => ({
   ),
   list: fc.array(tie('any'), { maxLength: 4 }),
   map: fc.dictionary(
-    text.filter((key) => key !== '__proto__'),
+    text.filter((key) => key !== '__proto__' && key !== '<<'),
     tie('any'),
     { maxKeys: 4, noNullPrototype: true },
   ),
@@ -134,6 +134,10 @@ describe('canonical YAML', () => {
     expect(() => canonicalYaml(configMap({ data: { big: 'x'.repeat(4 * 1024 * 1024) } }))).toThrow(
       expect.objectContaining({ code: 'TooLarge' }),
     )
+  })
+
+  it('refuses a key that Go would take for a merge and drop', () => {
+    expect(() => canonicalYaml(configMap({ data: { '<<': 'x' } }))).toThrow(expect.objectContaining({ code: 'ManifestInvalid' }))
   })
 
   it('refuses text that is no Unicode, and values that JSON cannot carry', () => {

@@ -70,6 +70,8 @@ class Writer {
   map(value: Record<string, unknown>, keys: readonly string[], indent: number, depth: number): void {
     keys.forEach((key, at) => {
       if (key === '__proto__') throw this.#invalid('has a key "__proto__"')
+      // Go's reader takes even a quoted one for a merge, and drops it.
+      if (key === '<<') throw this.#invalid('has a key "<<"')
       const name = scalar(key, this.#what)
       if (name.length > 1000) throw this.#invalid(`has a key of ${key.length} characters, and YAML takes 1,000`)
       this.#write(`${at === 0 ? '' : ' '.repeat(indent)}${name}:`)
