@@ -10,7 +10,7 @@ export interface ClusterApi {
   patch(ref: Ref, patch: unknown, options: { readonly type: 'json'; readonly signal?: AbortSignal }): Promise<KubeObject>
   delete(
     ref: Ref,
-    options: { readonly propagation: 'Foreground' | 'Background'; readonly uid?: string; readonly signal?: AbortSignal },
+    options: { readonly propagation: 'Background'; readonly uid?: string; readonly signal?: AbortSignal },
   ): Promise<'gone' | 'deleting'>
   resource(apiVersion: string, kind: string, options?: CallOptions): Promise<{ readonly namespaced: boolean }>
 }

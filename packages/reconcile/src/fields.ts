@@ -76,16 +76,16 @@ export function touches(fields: Fields, path: Path): boolean {
 }
 
 /**
- * Members of `a` that are not in `b`. Where all of a subtree is missing in `b`, its topmost path stands for it: a whole list item is
- * named once, not once per field.
+ * Members of `a` that are not in `b`. A member of which `b` holds nothing stands for all below it: a whole list item is named once,
+ * not once per field.
  */
 export function missing(a: Fields, b: Fields): Path[] {
   return elements(a).flatMap((element) => {
     const mine = a[element] ?? {}
     const other = child(b, element)
-    if (other === undefined) return [[element]]
-    const below = missing(mine, other).map((path) => [element, ...path])
-    return isMember(mine) && !isMember(other) ? [[element], ...below] : below
+    if (other === undefined && isMember(mine)) return [[element]]
+    const below = missing(mine, other ?? {}).map((path) => [element, ...path])
+    return isMember(mine) && !(other !== undefined && isMember(other)) ? [[element], ...below] : below
   })
 }
 
