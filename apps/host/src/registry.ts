@@ -1,0 +1,92 @@
+import { randomBytes } from 'node:crypto'
+import { mkdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { z } from 'zod'
+import type { Cgroups } from './cgroup.ts'
+import { readJson, writeIfChanged } from './files.ts'
+import { type Instance, kernelNames, paths, ports, registryAddress } from './instance.ts'
+import { type CertificateFiles, fingerprint } from './pki.ts'
+import { ask } from './probe.ts'
+import { Component } from './process.ts'
+
+const program = join(import.meta.dirname, 'registry-main.ts')
+
+/** The registry's configuration: a file, since arguments can be read by every user of the machine. */
+export const registryConfigSchema = z.object({
+  root: z.string(),
+  host: z.string(),
+  port: z.number(),
+  certificate: z.string(),
+  key: z.string(),
+  users: z.array(z.object({ name: z.string(), password: z.string(), access: z.enum(['read', 'write']) })),
+})
+
+const credentialsSchema = z.object({ username: z.string(), password: z.string() })
+const accessSchema = z.object({ host: z.string(), ca: z.string(), writer: credentialsSchema, reader: credentialsSchema })
+
+/** How the registry is reached: for the command line (writer) and for nodes and agents (reader). Kept in registry/access.json. */
+export type RegistryAccess = z.infer<typeof accessSchema>
+
+/** Makes the registry's credentials once, and writes down how it is reached. */
+export async function ensureRegistryAccess(instance: Instance, ca: string): Promise<RegistryAccess> {
+  const file = join(paths(instance.state).registry, 'access.json')
+  const held = await readJson(file, accessSchema)
+  const user = (username: string) => ({ username, password: randomBytes(24).toString('base64url') })
+  const access = {
+    host: `${registryAddress(instance)}:${ports.registry}`,
+    ca: await readFile(ca, 'utf8'),
+    writer: held?.writer ?? user('writer'),
+    reader: held?.reader ?? user('reader'),
+  }
+  await writeIfChanged(file, JSON.stringify(access, undefined, 2))
+  return access
+}
+
+/** The registry as a supervised process of its own. */
+export async function createRegistry(options: {
+  readonly instance: Instance
+  readonly access: RegistryAccess
+  readonly pki: { readonly ca: CertificateFiles; readonly registry: CertificateFiles }
+  readonly cgroups: Cgroups
+  readonly log: (message: string) => void
+}): Promise<Component> {
+  const { instance, access, pki } = options
+  const places = paths(instance.state)
+  const config = join(places.registry, 'config.json')
+  const root = join(places.registry, 'data')
+  await mkdir(root, { recursive: true, mode: 0o700 })
+  const content = {
+    root,
+    host: registryAddress(instance),
+    port: ports.registry,
+    certificate: pki.registry.certificate,
+    key: pki.registry.key,
+    users: [
+      { name: access.writer.username, password: access.writer.password, access: 'write' },
+      { name: access.reader.username, password: access.reader.password, access: 'read' },
+    ],
+  } satisfies z.infer<typeof registryConfigSchema>
+  await writeIfChanged(config, JSON.stringify(content))
+  return new Component(
+    {
+      name: 'registry',
+      cgroup: `${kernelNames(instance).cgroup}/registry`,
+      logFile: join(places.logs, 'registry.log'),
+      recordFile: join(places.run, 'registry.json'),
+      command: async () => ({
+        file: process.execPath,
+        args: ['--disable-warning=ExperimentalWarning', program, config],
+        fingerprint: fingerprint(await readFile(pki.registry.certificate, 'utf8')),
+      }),
+      probe: async (signal) => {
+        // Whoever names no user is turned away: that is an answer.
+        const answer = await ask(`https://${access.host}/v2/`, { ca: pki.ca.certificate, signal })
+        if (answer.status !== 401) throw new Error(`the registry answered ${answer.status}`)
+      },
+      readyTimeoutMs: 30_000,
+      stopTimeoutMs: 12_000,
+    },
+    options.cgroups,
+    options.log,
+  )
+}
