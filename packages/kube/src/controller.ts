@@ -64,9 +64,13 @@ export class Controller {
   readonly #onError: (error: unknown, key: string) => void
   readonly #clock: Clock
   readonly #queue: WorkQueue
-  readonly #sources: { readonly synced: (signal: AbortSignal) => Promise<void>; readonly enqueueAll: () => void }[] = []
+  readonly #sources: { readonly synced: (signal: AbortSignal) => Promise<void>; readonly keys: () => Iterable<string> }[] = []
   readonly #counts = { success: 0, requeue: 0, error: 0, terminal: 0 }
+  /** Something was refused: all objects must come again. */
   #overflowed = false
+  /** The keys that are coming again, as there is room. */
+  #backlog: Iterator<string> | undefined
+  #held: string | undefined
 
   constructor(options: ControllerOptions) {
     this.name = options.name
@@ -94,15 +98,17 @@ export class Controller {
 
   /** Reconciles what changes in an informer; by default the changed object itself. Call it before `run`. */
   watches<T>(informer: Informer<T>, map: MapEvent<T> = (event) => event.key): this {
-    const enqueue = (event: InformerEvent<T>) => {
+    const keysOf = (event: InformerEvent<T>): Iterable<string> => {
       const keys = map(event) ?? []
-      for (const key of typeof keys === 'string' ? [keys] : keys) this.enqueue(key, event.initial ? 'low' : 'normal')
+      return typeof keys === 'string' ? [keys] : keys
     }
-    informer.onChange(enqueue)
+    informer.onChange((event) => {
+      for (const key of keysOf(event)) this.enqueue(key, event.initial ? 'low' : 'normal')
+    })
     this.#sources.push({
       synced: (signal) => informer.whenSynced(signal),
-      enqueueAll: () => {
-        for (const [key, object] of informer.entries()) enqueue({ type: 'modified', key, object, initial: true })
+      *keys() {
+        for (const [key, object] of informer.entries()) yield* keysOf({ type: 'modified', key, object })
       },
     })
     return this
@@ -132,11 +138,27 @@ export class Controller {
     for (let key = await this.#queue.next(); key !== undefined; key = await this.#queue.next()) {
       await this.#one(key, signal)
       this.#queue.done(key)
-      if (this.#overflowed && this.#queue.waiting < this.#limit / 2) {
-        this.#overflowed = false
-        for (const { enqueueAll } of this.#sources) enqueueAll()
-      }
+      this.#refill()
     }
+  }
+
+  /** After a full queue, adds all keys that the informers know, as many as there is room for. */
+  #refill(): void {
+    if (!this.#backlog && this.#overflowed) {
+      this.#overflowed = false
+      this.#backlog = this.#allKeys()
+    }
+    while (this.#backlog) {
+      this.#held ??= this.#backlog.next().value
+      if (this.#held === undefined) this.#backlog = undefined
+      else if (this.#queue.add(this.#held, 'low')) this.#held = undefined
+      else return
+    }
+  }
+
+  *#allKeys(): Generator<string, undefined> {
+    for (const { keys } of this.#sources) yield* keys()
+    return undefined
   }
 
   async #one(key: string, signal: AbortSignal): Promise<void> {
