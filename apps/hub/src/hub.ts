@@ -116,7 +116,7 @@ export async function runHub(options: HubOptions, signal: AbortSignal): Promise<
     now,
   })
   const concern = placementsConcern()
-  const names = (informer: Informer<KubeObject>) => informer.list().map((object) => object.metadata.name)
+  const names = (informer: { list(): KubeObject[] }) => informer.list().map((object) => object.metadata.name)
   const failed = (what: string) => (error: unknown, name: string) =>
     log.warn({ [what]: name, ...errorFields(error) }, `could not reconcile a ${what}`)
 

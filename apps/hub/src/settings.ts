@@ -15,7 +15,6 @@ export interface Settings {
   readonly roots: readonly string[]
   readonly registry: RegistryAccess
   readonly reader: { readonly username: string; readonly password: string }
-  readonly logLevel: string
 }
 
 /** A folder of mounted files, read by name; undefined for one that is not there. */
@@ -60,7 +59,6 @@ export async function readSettings(env: Readonly<Record<string, string | undefin
       username: await word('muster-registry', 'reader-username'),
       password: await word('muster-registry', 'reader-password'),
     },
-    logLevel: env['MUSTER_LOG_LEVEL'] ?? 'info',
   }
 }
 

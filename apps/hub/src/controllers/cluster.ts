@@ -1,12 +1,13 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { Cluster, Placement } from '@muster/api'
-import { type ReconcileResult, setCondition } from '@muster/kube'
+import type { ReconcileResult } from '@muster/kube'
 import type { Publisher } from '@muster/trust'
 import type { Channels, PublishedChannel } from '../channel/channels.ts'
 import { type Compiled, compileChannel, placementsOf, renewIn } from '../channel/compile.ts'
 import type { ClusterStore, ControllerStatus } from '../cluster-store.ts'
 import { errorFields, type Log } from '../log.ts'
 import { clusterReady, silentIn } from './cluster-ready.ts'
+import { withReady } from './ready-condition.ts'
 
 /** What the controller reads: live copies that are complete, or it would not be called. */
 export interface FleetView {
@@ -117,7 +118,7 @@ export class ClusterController {
       : status?.channel
     const next: ControllerStatus = {
       ...(channel ? { channel } : {}),
-      conditions: [...setCondition(status?.conditions, { type: 'Ready', ...ready, observedGeneration: metadata.generation }, at)],
+      conditions: withReady(status?.conditions, ready, metadata.generation, at),
       ...(metadata.generation === undefined ? {} : { observedGeneration: metadata.generation }),
     }
     const present = { channel: status?.channel, conditions: status?.conditions, observedGeneration: status?.observedGeneration }

@@ -1,7 +1,8 @@
 import { isDeepStrictEqual } from 'node:util'
 import { apiVersion, type Cluster, type Placement } from '@muster/api'
-import { isKubeError, type KubeClient, setCondition } from '@muster/kube'
+import { isKubeError, type KubeClient } from '@muster/kube'
 import { placementState } from './placement-ready.ts'
+import { withReady } from './ready-condition.ts'
 
 export interface PlacementControllerOptions {
   readonly client: Pick<KubeClient, 'apply'>
@@ -24,7 +25,7 @@ export class PlacementController {
     if (!placement || placement.metadata.deletionTimestamp !== undefined) return
     const { selected, ready, condition } = placementState(placement, clusters())
     const observedGeneration = placement.metadata.generation
-    const conditions = [...setCondition(placement.status?.conditions, { type: 'Ready', ...condition, observedGeneration }, now())]
+    const conditions = withReady(placement.status?.conditions, condition, observedGeneration, now())
     const status = { conditions, selected, ready, ...(observedGeneration === undefined ? {} : { observedGeneration }) }
     if (isDeepStrictEqual(status, { ...placement.status })) return
     const object = { apiVersion, kind: 'Placement', metadata: { name }, status }

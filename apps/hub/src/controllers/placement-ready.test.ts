@@ -1,0 +1,90 @@
+import type { Cluster, Placement } from '@muster/api'
+import { describe, expect, it } from 'vitest'
+import { placementsConcern } from './placement.ts'
+import { placementState } from './placement-ready.ts'
+
+const digest = `sha256:${'1'.repeat(64)}`
+const placement: Placement = {
+  apiVersion: 'muster.dev/v1alpha1',
+  kind: 'Placement',
+  metadata: { name: 'podinfo' },
+  spec: { bundle: { repository: 'bundles/podinfo', version: '1.0.0', digest }, clusters: { all: true } },
+}
+
+function cluster(
+  name: string,
+  release?: { digest?: string; ready?: boolean; reason?: string },
+  ready = 'Ready',
+  observedAt = '2030-01-01T00:00:00Z',
+): Cluster {
+  const releases = release
+    ? [
+        {
+          name: 'podinfo',
+          version: '1.0.0',
+          digest,
+          signedBy: [],
+          ready: true,
+          reason: 'Healthy',
+          message: '',
+          driftCorrected: 0,
+          drifted: false,
+          ...release,
+        },
+      ]
+    : []
+  return {
+    apiVersion: 'muster.dev/v1alpha1',
+    kind: 'Cluster',
+    metadata: { name },
+    spec: {},
+    status: {
+      report: { cluster: name, generation: 1, observedAt, agentVersion: '1', kubernetesVersion: '1', nodes: [], releases },
+      conditions: [{ type: 'Ready', status: 'True', reason: ready, message: '', lastTransitionTime: '2030-01-01T00:00:00Z' }],
+    },
+  }
+}
+
+describe('a placement', () => {
+  it('is ready when every cluster that it selects reports its digest as ready', () => {
+    expect(placementState(placement, [cluster('alpha', {}), cluster('bravo', {})])).toMatchObject({
+      selected: 2,
+      ready: 2,
+      condition: { status: 'True', reason: 'Ready' },
+    })
+  })
+
+  it('says which clusters it waits for, and why', () => {
+    const { status: _, ...unjoined } = cluster('e')
+    const state = placementState(placement, [
+      cluster('a', {}),
+      cluster('b', { ready: false, reason: 'SignatureMissing' }),
+      cluster('c'),
+      cluster('d', {}, 'Silent'),
+      unjoined,
+      cluster('f', { digest: `sha256:${'2'.repeat(64)}` }),
+    ])
+    expect(state).toMatchObject({ selected: 6, ready: 1, condition: { status: 'False', reason: 'Progressing' } })
+    expect(state.condition.message).toBe(
+      'Ready in 1 of 6 clusters; waiting for b (SignatureMissing), c (not installed yet), d (silent), e (not joined), f (not installed yet).',
+    )
+  })
+
+  it('that selects none says so', () => {
+    expect(placementState({ ...placement, spec: { ...placement.spec, clusters: { names: ['x'] } } }, [cluster('a')])).toMatchObject({
+      selected: 0,
+      condition: { status: 'False', reason: 'NoClusters' },
+    })
+  })
+
+  it('is looked at again for a change of releases, labels or silence, not for a heartbeat', () => {
+    const concern = placementsConcern()
+    const change = (object: Cluster, type = 'modified') => concern({ type, key: 'alpha', object })
+    expect(change(cluster('alpha', {}), 'added')).toBe(true)
+    expect(change(cluster('alpha', {}, 'Ready', '2030-01-01T00:00:10Z'))).toBe(false)
+    expect(change(cluster('alpha', { ready: false }))).toBe(true)
+    expect(change(cluster('alpha', { ready: false }, 'Silent'))).toBe(true)
+    expect(change({ ...cluster('alpha', { ready: false }, 'Silent'), metadata: { name: 'alpha', labels: { a: 'b' } } })).toBe(true)
+    expect(change(cluster('alpha'), 'deleted')).toBe(true)
+  })
+})

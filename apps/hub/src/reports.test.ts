@@ -1,0 +1,79 @@
+import type { ClusterReport } from '@muster/api'
+import { describe, expect, it } from 'vitest'
+import { Reports } from './reports.ts'
+
+const signal = new AbortController().signal
+const report = (observedAt: string, change: Partial<ClusterReport> = {}): ClusterReport => ({
+  cluster: 'alpha',
+  generation: 1,
+  observedAt: `2030-01-01T00:00:${observedAt}Z`,
+  agentVersion: '1',
+  kubernetesVersion: '1',
+  nodes: [],
+  releases: [],
+  ...change,
+})
+
+function sink() {
+  const written: number[] = []
+  let now = new Date('2030-01-01T00:00:00Z')
+  let failure: Error | undefined
+  const reports = new Reports({
+    clusters: {
+      writeReport: async (one) => {
+        if (failure) throw failure
+        written.push(one.generation)
+      },
+    },
+    now: () => now,
+    heartbeatMs: 10_000,
+  })
+  return {
+    reports,
+    written,
+    at: (seconds: number) => {
+      now = new Date(Date.parse('2030-01-01T00:00:00Z') + seconds * 1000)
+    },
+    fail: (error: Error | undefined) => {
+      failure = error
+    },
+  }
+}
+
+describe('reports', () => {
+  it('are written at once when they say something new, else as a heartbeat', async () => {
+    const { reports, written, at } = sink()
+    await reports.take(report('00'), signal)
+    at(5)
+    await reports.take(report('05'), signal)
+    expect(written).toEqual([1])
+    await reports.take(report('05', { generation: 2 }), signal)
+    expect(written).toEqual([1, 2])
+    at(15)
+    await reports.take(report('15', { generation: 2 }), signal)
+    expect(written).toEqual([1, 2, 2])
+  })
+
+  it('that come late do not undo newer ones', async () => {
+    const { reports, written } = sink()
+    await Promise.all([reports.take(report('10', { generation: 2 }), signal), reports.take(report('09', { generation: 1 }), signal)])
+    expect(written).toEqual([2])
+  })
+
+  it('that could not be written are not taken for written', async () => {
+    const { reports, written, fail } = sink()
+    fail(new Error('no API server'))
+    await expect(reports.take(report('00'), signal)).rejects.toThrow('no API server')
+    fail(undefined)
+    await reports.take(report('00'), signal)
+    expect(written).toEqual([1])
+  })
+
+  it('of a cluster that left are forgotten', async () => {
+    const { reports, written } = sink()
+    await reports.take(report('10'), signal)
+    reports.forget('alpha')
+    await reports.take(report('05'), signal)
+    expect(written).toEqual([1, 1])
+  })
+})
