@@ -3,7 +3,7 @@ import { type SigstoreBundleJson, sigstoreBundleMediaType } from './sigstore-bun
 import { signPredicateType } from './statement.ts'
 
 /** Annotations of a referrer by which cosign tells signatures and attestations apart without opening them. */
-export const contentAnnotation = 'dev.sigstore.bundle.content'
+const contentAnnotation = 'dev.sigstore.bundle.content'
 export const predicateTypeAnnotation = 'dev.sigstore.bundle.predicateType'
 
 export interface AttachOptions {
