@@ -22,6 +22,11 @@ describe('manifests', () => {
     })
   })
 
+  it('do not wait for layers that may not be distributed', () => {
+    const layers = [{ ...blob, mediaType: 'application/vnd.oci.image.layer.nondistributable.v1.tar+gzip' }, blob]
+    expect(parseManifest(encode({ ...image, layers }))).toMatchObject({ layers, blobs: [blob, blob] })
+  })
+
   it('are told apart by their fields where they do not name their type', () => {
     const { mediaType: _image, ...plainImage } = image
     const { mediaType: _index, ...plainIndex } = index

@@ -50,11 +50,16 @@ export function isManifestType(mediaType: string): boolean {
   return kinds.has(mediaType)
 }
 
+/** Layers that registries need not have (image-spec, "Non-Distributable Layers"; Docker's "foreign" layers). */
+function isDistributable({ mediaType }: Descriptor): boolean {
+  return !/^application\/vnd\.(?:oci\.image\.layer\.nondistributable\.|docker\.image\.rootfs\.foreign\.)/.test(mediaType)
+}
+
 /** A manifest or index, checked. */
 export interface Manifest {
   readonly kind: 'image' | 'index'
   readonly mediaType: string
-  /** Blobs that must exist first: config and layers, and what an index holds that is no manifest. */
+  /** Blobs that must exist first: config, layers that may be distributed, and what an index holds that is no manifest. */
   readonly blobs: readonly Descriptor[]
   /** Manifests that must exist first: an index's children. */
   readonly manifests: readonly Descriptor[]
@@ -109,7 +114,7 @@ export function parseManifest(bytes: Uint8Array, mediaType?: string): Manifest {
   }
   const config = readDescriptor(json['config'], 'config')
   const layers = readDescriptors(json['layers'], 'layers')
-  return { ...common, kind, config, layers, manifests: [], blobs: [config, ...layers] }
+  return { ...common, kind, config, layers, manifests: [], blobs: [config, ...layers.filter(isDistributable)] }
 }
 
 /** The descriptor under which a manifest is listed for its subject (distribution-spec, "Listing Referrers"). */

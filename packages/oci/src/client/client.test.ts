@@ -235,6 +235,20 @@ describe('an upload', () => {
     expect(await repository.hasBlob(blob)).toBe(false)
   })
 
+  it('that is refused half-way fails with the reason, not with a broken connection', async () => {
+    const registry = await startRegistry({ limits: { blobBytes: 1_500_000 } })
+    const large = noise(30_000_000)
+    expect(
+      await failure(
+        registry
+          .client()
+          .repository('app')
+          .putBlob(describeBlob(large), () => chunks(large)),
+      ),
+    ).toBe('TooLarge')
+    await registry.client().ping()
+  })
+
   it('throws what its own content throws, as it is', async () => {
     const repository = (await startRegistry()).client().repository('app')
     const broken = async function* (): AsyncGenerator<Uint8Array> {

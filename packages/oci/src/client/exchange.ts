@@ -52,6 +52,8 @@ export async function exchange(outgoing: Outgoing): Promise<Answer> {
   const release = (): void => {
     watchdog.close()
     abort?.[Symbol.dispose]()
+    // Answered before all was sent: the connection is in the middle of a body, and of no more use.
+    if (!request.writableEnded) request.destroy()
   }
   // Kept for good: a socket may fail after the answer is read, and an 'error' without listener ends the process.
   const failure = new Promise<never>((_, reject) => request.on('error', reject))
@@ -100,7 +102,7 @@ async function sendBody(
     for await (const chunk of ownContent(body)) {
       if (early) return answered
       watchdog.arm()
-      if (!request.write(chunk)) await writable(request)
+      if (!request.write(chunk) && !early) await writable(request)
       if (request.destroyed) return failure
       watchdog.disarm()
     }

@@ -13,11 +13,24 @@ export interface Visit {
 /** Answers with a body in memory; a HEAD request gets the headers only. */
 export function answer(visit: Visit, status: number, headers: OutgoingHttpHeaders, body: Uint8Array = new Uint8Array()): void {
   const { request, response } = visit
-  // A body that nobody reads would have to be read before the connection can be used again.
-  if (hasBody(request) && !request.complete) response.setHeader('connection', 'close')
+  if (hasBody(request) && !request.complete) drain(request)
   // 204 has no length (RFC 9110, 8.6).
   response.writeHead(status, status === 204 ? headers : { 'content-length': body.length, ...headers })
   response.end(visit.method === 'HEAD' ? undefined : body)
+}
+
+const drainedBytes = 8 * 1024 * 1024
+
+/**
+ * Reads what is left of a body that is refused. Closing at once would reset the connection, and the client might never read why; one
+ * that does not stop is cut off.
+ */
+function drain(request: IncomingMessage): void {
+  let bytes = 0
+  request.on('data', (chunk: Uint8Array) => {
+    bytes += chunk.length
+    if (bytes > drainedBytes) request.destroy()
+  })
 }
 
 function hasBody(request: IncomingMessage): boolean {
