@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { parse } from 'yaml'
 import { canonicalYaml, withoutServerFields } from './canonical.ts'
+import { readCanonicalYaml } from './canonical-read.ts'
 import { readDocuments } from './documents.ts'
 import type { KubeObjectLike } from './object.ts'
 
@@ -144,5 +145,39 @@ describe('canonical YAML', () => {
     for (const data of ['\ud800', Number.NaN, 1n]) {
       expect(() => canonicalYaml(configMap({ data }))).toThrow(expect.objectContaining({ code: 'ManifestInvalid' }))
     }
+  })
+})
+
+describe('the reader of canonical YAML', () => {
+  it('reads all that is written', () => {
+    fc.assert(
+      fc.property(value, (data) => {
+        const object = configMap({ data })
+        expect(readCanonicalYaml(canonicalYaml(object))).toEqual(JSON.parse(JSON.stringify(object)))
+      }),
+      { numRuns: 2000 },
+    )
+  })
+
+  it('gives what a YAML reader gives or nothing, whatever is changed in a text', () => {
+    const change = fc.record({ at: fc.nat(), cut: fc.nat(3), put: fc.stringMatching(/^[-: \n"'#|>&*!{}[\],a0\\u?%\t+.~<=]{0,3}$/) })
+    fc.assert(
+      fc.property(value, fc.array(change, { minLength: 1, maxLength: 3 }), (data, changes) => {
+        let written = canonicalYaml(configMap({ data }))
+        for (const { at, cut, put } of changes) {
+          const start = at % (written.length + 1)
+          written = written.slice(0, start) + put + written.slice(start + cut)
+        }
+        const read = readCanonicalYaml(written)
+        if (read !== undefined) expect(read).toEqual(readBack(written))
+      }),
+      { numRuns: 5000 },
+    )
+  })
+
+  it('is not held up by nesting', () => {
+    const deep = Array.from({ length: 5000 }, (_, at) => `${'  '.repeat(at)}a:`).join('\n')
+    expect(readCanonicalYaml(`${deep} 1\n`)).toBeUndefined()
+    expect(readCanonicalYaml(`a:\n${Array.from({ length: 5000 }, (_, at) => `${'  '.repeat(at)}-`).join('\n')}\n`)).toBeUndefined()
   })
 })

@@ -151,21 +151,27 @@ class Writer {
 const plainPattern = /^(?:[A-Za-z_/]|\.\/|--[A-Za-z])(?:[ ]?[A-Za-z0-9_./:@=+,%-])*$/
 /** Words that YAML 1.1 or 1.2 reads as booleans or null, in any case. */
 const reserved: ReadonlySet<string> = new Set(['y', 'n', 'yes', 'no', 'on', 'off', 'true', 'false', 'null'])
+/** What YAML forbids in text, and the tab, which readers take for indentation. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is escaped
-const unprintable = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u2028\u2029\ufeff\ufffe\uffff]/
+export const unprintable = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u2028\u2029\ufeff\ufffe\uffff]/
 const escaped = new RegExp(unprintable, 'g')
+
+/** Whether text is written as it is: every YAML reader then reads a string. */
+export function isPlain(text: string): boolean {
+  return text.length <= 400 && plainPattern.test(text) && !/:(?: |$)/.test(text) && !reserved.has(text.toLowerCase())
+}
 
 function scalar(text: string, what: string): string {
   if (!text.isWellFormed()) throw new BundleError('ManifestInvalid', `${what} holds text with half a surrogate pair, which is no Unicode.`)
-  const plain = text.length <= 400 && plainPattern.test(text) && !/:(?: |$)/.test(text) && !reserved.has(text.toLowerCase())
-  if (plain) return text
+  if (isPlain(text)) return text
   // JSON's escapes are YAML's too (YAML 1.2, 5.7); what JSON leaves and YAML forbids is escaped after.
   return JSON.stringify(text).replace(escaped, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }
 
 /** Text of several lines as a literal block, where that reads back the same in every YAML reader. */
 function literalBlock(text: string, indent: number): string | undefined {
-  const end = /\n*$/.exec(text)?.[0].length ?? 0
+  let end = 0
+  while (end < text.length && text[text.length - 1 - end] === '\n') end += 1
   const body = text.slice(0, text.length - end)
   if (!body.includes('\n') && end === 0) return undefined
   if (body === '' || /^[\s]/.test(body) || unprintable.test(text) || !text.isWellFormed()) return undefined

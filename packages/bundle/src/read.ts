@@ -9,6 +9,7 @@ import {
   readBlob,
   readJson,
 } from '@muster/oci'
+import { readCanonicalYaml } from './canonical-read.ts'
 import { readDocuments } from './documents.ts'
 import { BundleError } from './errors.ts'
 import { annotations, type BundleConfig, bundleTypes, configSchema } from './format.ts'
@@ -148,10 +149,10 @@ async function readObjects(
         throw new BundleError('DuplicateObject', `${describeObject(object)} is in ${bundle} twice: ${first} and ${where}.`)
       seen.set(identity, where)
       objects.push(object)
+      // Thousands of objects take a while to parse: others get their turn, and an abort is seen.
+      if (objects.length % 50 === 0) await new Promise(setImmediate)
+      signal?.throwIfAborted()
     }
-    // Thousands of objects take a while to parse; others get their turn, and an abort is seen.
-    await new Promise(setImmediate)
-    signal?.throwIfAborted()
   }
   if (objects.length !== config.objects) throw invalid(bundle, `it holds ${objects.length} objects, and bundle.json says ${config.objects}`)
   return objects
@@ -165,6 +166,8 @@ function readObject(content: Uint8Array, where: string): KubeObjectLike {
   } catch (cause) {
     throw new BundleError('FormatInvalid', `${where} is not UTF-8.`, { cause })
   }
+  const canonical = readCanonicalYaml(text)
+  if (canonical !== undefined) return checkObject(canonical, where)
   const [document, ...more] = readDocuments(text, { file: where, code: 'ManifestInvalid', aliases: false })
   if (document === undefined || more.length > 0) throw new BundleError('FormatInvalid', `${where} does not hold exactly one object.`)
   return checkObject(document.value, where)

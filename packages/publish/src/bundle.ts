@@ -20,8 +20,8 @@ export interface PrepareBundleOptions {
   readonly workDir: string
   /** Of image builds. */
   readonly cacheDir: string
-  /** The registry that is published to, and that signatures made before are taken from. */
-  readonly registry: Registry
+  /** Signatures made before are taken from here, and images that it has. Without one, nothing is asked of the network for them. */
+  readonly registry?: Registry | undefined
   /** Without one, nothing is signed. */
   readonly signer?: Signer | undefined
   /** The command that renders a folder, such as `['/usr/bin/kubectl', 'kustomize']`, or a function that does. */
@@ -31,6 +31,11 @@ export interface PrepareBundleOptions {
   readonly signal?: AbortSignal | undefined
   /** A line for a person: what is done now. */
   readonly onProgress?: ((step: string) => void) | undefined
+}
+
+export interface PublishBundleOptions extends PrepareBundleOptions {
+  /** Where to publish. */
+  readonly registry: Registry
 }
 
 export interface PreparedBundle {
@@ -66,7 +71,7 @@ export function bundleRepository(name: string): string {
  * last: who sees it finds images and signatures.
  * @throws BundleError, ImageError, TrustError, OciError
  */
-export async function publishBundle(options: PrepareBundleOptions): Promise<PublishedBundle> {
+export async function publishBundle(options: PublishBundleOptions): Promise<PublishedBundle> {
   const prepared = await prepareBundle(options)
   return pushBundle(prepared, options.registry, options)
 }
@@ -76,7 +81,7 @@ export async function prepareBundle(options: PrepareBundleOptions): Promise<Prep
   const { registry, signer, signal, onProgress } = options
   const source = await loadSource(options.sourceDir)
   const layout = await Layout.open(options.workDir, { create: true })
-  const repository = registry.repository(bundleRepository(source.name))
+  const bundles = registry === undefined ? [] : [registry.repository(bundleRepository(source.name))]
   const finder = new ImageFinder({ source, layout, cacheDir: options.cacheDir, registry, signal, onProgress })
   try {
     onProgress?.(`make bundle ${source.name} ${source.version}`)
@@ -92,10 +97,10 @@ export async function prepareBundle(options: PrepareBundleOptions): Promise<Prep
     if (signer !== undefined) {
       for (const image of await finder.built()) {
         const name = config.images.find(({ digest }) => digest === image.digest)?.name
-        const elsewhere = name === undefined ? [repository] : [mirrorOf(registry, name), repository]
+        const elsewhere = name === undefined || registry === undefined ? bundles : [mirrorOf(registry, name), ...bundles]
         if (await ensureSigned(layout, image, signer, elsewhere, signal)) onProgress?.(`sign image ${name ?? image.digest}`)
       }
-      if (await ensureSigned(layout, descriptor, signer, [repository], signal)) onProgress?.(`sign bundle ${source.name} ${source.version}`)
+      if (await ensureSigned(layout, descriptor, signer, bundles, signal)) onProgress?.(`sign bundle ${source.name} ${source.version}`)
     }
     return { layout, descriptor, config }
   } finally {

@@ -8,8 +8,8 @@ export interface ImageFinderOptions {
   /** Where images are built into. */
   readonly layout: Layout
   readonly cacheDir: string
-  /** The registry that is published to; images that it has are read from it. */
-  readonly registry: Registry
+  /** A registry whose client is there already; for others, one without credentials is made. */
+  readonly registry?: Registry | undefined
   readonly signal?: AbortSignal | undefined
   readonly onProgress?: ((step: string) => void) | undefined
 }
@@ -87,7 +87,7 @@ export class ImageFinder {
   }
 
   #registry(host: string): Registry {
-    if (host === this.#options.registry.host) return this.#options.registry
+    if (host === this.#options.registry?.host) return this.#options.registry
     const present = this.#registries.get(host)
     if (present !== undefined) return present
     const registry = new Registry({ host })

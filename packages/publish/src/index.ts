@@ -2,6 +2,7 @@ export {
   bundleRepository,
   type PrepareBundleOptions,
   type PreparedBundle,
+  type PublishBundleOptions,
   type PublishedBundle,
   prepareBundle,
   publishBundle,

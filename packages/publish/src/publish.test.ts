@@ -5,7 +5,7 @@ import { readBundle } from '@muster/bundle'
 import { Layout, pushArtifact, pushReferrer, Registry, type RegistryServer, serveRegistry } from '@muster/oci'
 import { generateKeyPair, sigstoreBundleMediaType, verifyArtifact } from '@muster/trust'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { type PrepareBundleOptions, prepareBundle, publishBundle, pushBundle } from './bundle.ts'
+import { type PublishBundleOptions, prepareBundle, publishBundle, pushBundle } from './bundle.ts'
 import { publishImage } from './image.ts'
 
 const user = { name: 'writer', password: 'w', access: 'write' as const }
@@ -85,7 +85,7 @@ function tinyProgram(): Buffer {
 const keys = generateKeyPair()
 const others = generateKeyPair()
 const trusted = { publishers: [{ name: 'team', publicKey: keys.publicKey }] }
-const options = (more: Partial<PrepareBundleOptions> = {}): PrepareBundleOptions => ({
+const options = (more: Partial<PublishBundleOptions> = {}): PublishBundleOptions => ({
   sourceDir: join(dir, 'shop'),
   registry: registry.client,
   workDir: join(dir, 'work'),
@@ -193,6 +193,14 @@ describe('publishing a bundle', () => {
     const puts = () => registry.writes().filter((line) => line.startsWith('PUT') && line.includes('/manifests/'))
     await pushBundle(prepared, registry.client)
     expect(puts().at(-1)).toBe('PUT /v2/bundles/shop/manifests/1.0.0')
+  })
+
+  it('can be prepared without a registry: all of it, signed, is in the layout', async () => {
+    const { layout, descriptor, config } = await prepareBundle({ ...options(), registry: undefined })
+    await expect(verifyArtifact(layout, descriptor, trusted)).resolves.toEqual({ signedBy: ['team'] })
+    const [image] = config.images
+    await expect(verifyArtifact(layout, { digest: '', mediaType: '', size: 0, ...image }, trusted)).resolves.toEqual({ signedBy: ['team'] })
+    expect(registry.requests).toEqual([])
   })
 
   it('stops on abort with the reason of the signal', async () => {
