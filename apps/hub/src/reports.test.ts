@@ -60,6 +60,13 @@ describe('reports', () => {
     expect(written).toEqual([2])
   })
 
+  it('of an agent whose clock was set back are taken', async () => {
+    const { reports, written } = sink()
+    await reports.take(report('10', { generation: 1 }), signal)
+    await reports.take({ ...report('10', { generation: 2 }), observedAt: '2029-12-31T00:00:00Z' }, signal)
+    expect(written).toEqual([1, 2])
+  })
+
   it('that could not be written are not taken for written', async () => {
     const { reports, written, fail } = sink()
     fail(new Error('no API server'))

@@ -14,6 +14,9 @@ export interface ReportsOptions {
   readonly heartbeatMs: number
 }
 
+/** A request does not take longer than this, in milliseconds. */
+const longestDelayMs = 60_000
+
 interface Last {
   readonly report: ClusterReport
   readonly writtenAt: number
@@ -55,7 +58,9 @@ export class Reports implements ReportSink {
     const last = this.#last.get(report.cluster)
     const at = now()
     if (last) {
-      if (Date.parse(report.observedAt) < Date.parse(last.report.observedAt)) return
+      const older = Date.parse(last.report.observedAt) - Date.parse(report.observedAt)
+      // By much older it was not delayed: the agent's clock was set back.
+      if (older > 0 && older <= longestDelayMs) return
       const same = isDeepStrictEqual({ ...report, observedAt: '' }, { ...last.report, observedAt: '' })
       if (same && at.getTime() - last.writtenAt < heartbeatMs) return
     }

@@ -115,9 +115,9 @@ describe('a signature', () => {
         changed[at] = (changed[at] ?? 0) ^ change
         return refusedOrIgnored(changed)
       }),
-      { numRuns: 3000 },
+      { numRuns: 1000 },
     )
-  })
+  }, 60_000)
 
   it('that is any JSON at all is refused, never a crash', () => {
     fc.assert(fc.property(fc.json(), (text) => refusedOrIgnored(Buffer.from(text))))

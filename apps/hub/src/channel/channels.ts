@@ -75,10 +75,12 @@ export class Channels {
   async publish(content: ChannelContent, signal: AbortSignal): Promise<PublishedChannel> {
     const { registry, roots, channelKeys, now } = this.#options
     const bytes = signChannel(content, channelKeys)
+    // Verified as clusters will: with a key that the root does not name, nothing may get out.
+    const verified = this.#verify(content.cluster, bytes)
     // Whatever comes of it, what was known before is known no more.
     this.#known.delete(content.cluster)
     const { digest } = await pushChannel(registry.repository(channelRepository(content.cluster)), roots, bytes, { signal })
-    const published = { digest, content: this.#verify(content.cluster, bytes) }
+    const published = { digest, content: verified }
     this.#known.set(content.cluster, { checkedAt: now().getTime(), digest, published })
     return published
   }

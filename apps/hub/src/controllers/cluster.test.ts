@@ -48,7 +48,7 @@ class World {
   }
 
   /** A hub that remembers nothing. */
-  restart(): ClusterController {
+  restart(key = channelKey): ClusterController {
     const { layout } = this
     const call =
       <A extends unknown[], R>(method: (...args: A) => R) =>
@@ -82,7 +82,7 @@ class World {
       channels: new Channels({
         registry: { repository: () => repository },
         roots: [root],
-        channelKeys: [channelKey.privateKey],
+        channelKeys: [key.privateKey],
         now,
         recheckMs,
         log: silent,
@@ -209,6 +209,12 @@ describe('the channel of a cluster', () => {
     ]
     await expect(world.reconcile()).rejects.toMatchObject({ code: 'BundleMissing' })
     expect(await world.generation()).toBe(1)
+  })
+
+  it('is not published with a key that the trust root does not name', async () => {
+    world.restart(generateKeyPair())
+    await expect(world.reconcile()).rejects.toMatchObject({ code: 'ChannelSignature' })
+    expect(await world.generation()).toBeUndefined()
   })
 
   it('stays when the cluster is deleted from the hub', async () => {
