@@ -21,7 +21,7 @@ export type BundleErrorCode =
   /** Bytes are not those that their digest names. */
   | 'DataDamaged'
 
-/** Thrown by this package. `transient` where another attempt may help: only fetching a module can. */
+/** Thrown by this package. `transient` where another attempt may help: fetching a module, or bytes that were damaged on the way. */
 export class BundleError extends Error {
   override readonly name = 'BundleError'
   readonly code: BundleErrorCode
@@ -30,6 +30,6 @@ export class BundleError extends Error {
   constructor(code: BundleErrorCode, message: string, options: { readonly cause?: unknown; readonly transient?: boolean } = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause })
     this.code = code
-    this.transient = options.transient ?? false
+    this.transient = options.transient ?? code === 'DataDamaged'
   }
 }
