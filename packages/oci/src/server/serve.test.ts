@@ -291,6 +291,15 @@ describe('the registry', () => {
     expect(await failure(registry.client(writer, { retry: { attempts: 1 } }).ping())).toBe('Unreachable')
   })
 
+  it('closes when its signal is aborted', async () => {
+    const controller = new AbortController()
+    const registry = await startRegistry({ signal: controller.signal })
+    await registry.client().ping()
+    controller.abort()
+    await registry.server.close()
+    expect(await failure(registry.client(writer, { retry: { attempts: 1 } }).ping())).toBe('Unreachable')
+  })
+
   it('says when its address is taken', async () => {
     const first = await startRegistry()
     expect(await failure(startRegistry({ listen: { host: '127.0.0.1', port: first.server.port } }))).toBe('Unreachable')
