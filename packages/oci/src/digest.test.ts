@@ -1,8 +1,10 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import './testing/seed.ts'
 import { digestOf, isDigest, verifyStream } from './digest.ts'
 import { chunks, collect, describeBlob, failure } from './testing/content.ts'
+
+// The same cases in each run: a red test is red again.
+fc.configureGlobal({ seed: 20_261_124 })
 
 describe('digests', () => {
   it('are those of FIPS 180-4', () => {

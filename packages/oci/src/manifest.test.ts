@@ -1,8 +1,10 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import './testing/seed.ts'
 import { OciError } from './errors.ts'
 import { maximumManifestBytes, mediaTypes, parseManifest } from './manifest.ts'
+
+// The same cases in each run: a red test is red again.
+fc.configureGlobal({ seed: 20_261_124 })
 
 const blob = { mediaType: 'application/octet-stream', digest: `sha256:${'a'.repeat(64)}`, size: 3 }
 const image = { schemaVersion: 2, mediaType: mediaTypes.imageManifest, config: blob, layers: [blob] }

@@ -1,7 +1,9 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import '../testing/seed.ts'
 import { parseChallenges } from './challenge.ts'
+
+// The same cases in each run: a red test is red again.
+fc.configureGlobal({ seed: 20_261_124 })
 
 function read(header: string): [string, Record<string, string>][] {
   return parseChallenges(header).map(({ scheme, parameters }) => [scheme, Object.fromEntries(parameters)])

@@ -1,7 +1,9 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import '../testing/seed.ts'
 import { parseChunkRange, parseRange } from './range.ts'
+
+// The same cases in each run: a red test is red again.
+fc.configureGlobal({ seed: 20_261_124 })
 
 describe('byte ranges', () => {
   it.each([

@@ -6,7 +6,9 @@ import { describe, expect, it } from 'vitest'
 import { digestOf } from '../digest.ts'
 import { collect, describeBlob, noise } from '../testing/content.ts'
 import { basic, type RunningRegistry, startRegistry, writer } from '../testing/registry.ts'
-import '../testing/seed.ts'
+
+// The same cases in each run: a red test is red again.
+fc.configureGlobal({ seed: 20_261_124 })
 
 async function begin(registry: RunningRegistry, repository = 'app'): Promise<string> {
   const response = await registry.raw('POST', `/v2/${repository}/blobs/uploads/`)
