@@ -4,8 +4,9 @@ import { type Addition, additionsByOthers, removalPatch } from './additions.ts'
 import { type ClusterApi, calling, fieldManager, releaseLabel } from './cluster.ts'
 import { type Drift, driftBetween } from './drift.ts'
 import { failureOf, type ObjectFailure } from './failure.ts'
+import { touches } from './fields.ts'
 import { groupKind, nameOf, refOf } from './identity.ts'
-import { ownershipHash } from './managed-fields.ts'
+import { ownershipHash, ownFields } from './managed-fields.ts'
 import { phases } from './order.ts'
 import type { PlannedObject } from './plan.ts'
 
@@ -49,7 +50,7 @@ const removalAttempts = 3
 export async function applyObject(api: ClusterApi, object: KubeObject, { release, signal }: ApplyOptions): Promise<Applied> {
   const ref = refOf(object)
   const before = await api.find(ref, calling(signal))
-  const holder = before?.metadata.labels?.[releaseLabel]
+  const holder = before === undefined ? undefined : heldBy(before)
   if (holder !== undefined && holder !== release) {
     throw new ApplyRefusal('OwnedByOtherRelease', `${nameOf(ref)} belongs to release ${holder}; take it out of one of the two bundles.`)
   }
@@ -72,6 +73,12 @@ export async function applyObject(api: ClusterApi, object: KubeObject, { release
     ownership: ownershipHash(cleaned.object, fieldManager),
     ...(difference === undefined ? {} : { difference }),
   }
+}
+
+/** The release that applied an object. A label that someone else wrote gives it to nobody. */
+function heldBy(object: KubeObject): string | undefined {
+  const labelled = touches(ownFields(object, fieldManager) ?? {}, ['f:metadata', 'f:labels', `f:${releaseLabel}`])
+  return labelled ? object.metadata.labels?.[releaseLabel] : undefined
 }
 
 async function removeAdditions(

@@ -60,11 +60,8 @@ async function pruneOne(api: ClusterApi, entry: InventoryEntry, { release, inUse
     const kept = whyKept(entry, live, release) ?? inUse?.(ref)
     if (kept !== undefined) return { entry, outcome: 'Kept', message: kept }
     if (live.metadata.deletionTimestamp === undefined && live.metadata.uid !== undefined) {
-      // Custom resources wait for what depends on them: their controller may still have to act.
-      const propagation = phaseOf(ref) === 'custom' ? 'Foreground' : 'Background'
-      const done = await api.delete(ref, { propagation, uid: live.metadata.uid, ...calling(signal) })
-      if (done === 'gone' && (await api.find(ref, calling(signal))) === undefined)
-        return { entry, outcome: 'Gone', message: 'It was deleted.' }
+      // In the background: in the foreground, an object of a new kind waits until the garbage collector has learnt of it, half a minute.
+      await api.delete(ref, { propagation: 'Background', uid: live.metadata.uid, ...calling(signal) })
     }
     const left = await api.find(ref, calling(signal))
     if (left === undefined) return { entry, outcome: 'Gone', message: 'It was deleted.' }

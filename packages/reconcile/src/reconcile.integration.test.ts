@@ -159,6 +159,13 @@ describe('a release that is applied', () => {
     expect(corrected.object.metadata.labels).toMatchObject({ 'muster.dev/release': release })
   })
 
+  it('does not escape by a label of another release that someone gave it', async () => {
+    const object = planned(plan, 'Service')
+    await meddle(refOf(object), { metadata: { labels: { 'muster.dev/release': 'elsewhere' } } }, 'merge')
+    const corrected = await applyObject(api, object, { release })
+    expect(corrected.object.metadata.labels).toMatchObject({ 'muster.dev/release': release })
+  })
+
   it('loses a container, a privilege, a volume and host access that someone added', async () => {
     const object = planned(plan, 'Deployment')
     await meddle(refOf(object), {

@@ -1,0 +1,342 @@
+import { randomBytes } from 'node:crypto'
+import { open, readdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import { apiVersion, type ClusterReport, customResourceDefinition, type ReleaseReport, releaseKind } from '@muster/api'
+import { KubeClient, type KubeObject, loadKubeconfig, type Ref } from '@muster/kube'
+import { generateKeyPair } from '@muster/trust'
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
+import { runAgent } from './agent.ts'
+import { systemClock } from './clock.ts'
+import { TestFleet } from './testing/fleet.ts'
+
+const id = randomBytes(4).toString('hex')
+const cluster = `test-${id}`
+const shop = `shop-${id}`
+const system = `agent-${id}`
+const quiet = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
+
+let client: KubeClient
+let fleet: TestFleet
+let stop: AbortController
+let running: Promise<void>
+
+function manifests(greeting: string, more = ''): string {
+  return `
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: greeting
+data:
+  greeting: ${greeting}
+---
+apiVersion: v1
+kind: Service
+metadata:
+  name: web
+spec:
+  selector:
+    app: web
+  ports:
+    - port: 80
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: web
+spec:
+  replicas: 0
+  selector:
+    matchLabels:
+      app: web
+  template:
+    metadata:
+      labels:
+        app: web
+    spec:
+      containers:
+        - name: web
+          image: registry.example/web:1.0
+${more}`
+}
+
+function start(): void {
+  stop = new AbortController()
+  const settings = {
+    namespace: system,
+    store: fleet.store,
+    pollMs: 200,
+    probes: { host: '127.0.0.1', port: 0 },
+    logLevel: 'error' as const,
+    instance: 'agent-test',
+    kubeconfig: undefined,
+  }
+  running = runAgent({ client, settings, clock: systemClock, logger: process.env['MUSTER_TEST_LOG'] ? loud : quiet }, stop.signal)
+  running.catch(() => undefined)
+}
+
+const loud = Object.fromEntries(
+  (['debug', 'info', 'warn', 'error'] as const).map((level) => [
+    level,
+    (fields: object, message: string) => console.log(level, message, JSON.stringify(fields)),
+  ]),
+) as typeof quiet
+
+async function end(): Promise<void> {
+  stop.abort(new DOMException('test', 'AbortError'))
+  await running
+}
+
+const release = (report: ClusterReport, name = shop): ReleaseReport | undefined => report.releases.find((one) => one.name === name)
+const config: Ref = { apiVersion: 'v1', kind: 'ConfigMap', name: 'greeting', namespace: shop }
+const deployment: Ref = { apiVersion: 'apps/v1', kind: 'Deployment', name: 'web', namespace: shop }
+
+/** Asks until it is so; gives how long it took, in milliseconds. */
+async function eventually(test: () => Promise<boolean>): Promise<number> {
+  const started = performance.now()
+  while (!(await test())) {
+    if (performance.now() - started > 60_000) throw new Error('it did not come about within a minute')
+    await pause(10)
+  }
+  return performance.now() - started
+}
+
+const greeting = async (): Promise<unknown> => ((await client.find(config))?.['data'] as { greeting?: string } | undefined)?.greeting
+
+beforeAll(async () => {
+  client = new KubeClient(await loadKubeconfig(inject('kubeconfig')), { userAgent: 'agent-test' })
+  fleet = await TestFleet.start(cluster)
+  await client.apply(customResourceDefinition(releaseKind) as KubeObject, { fieldManager: 'agent-test', force: true })
+  await eventually(async () => (await client.list({ apiVersion, kind: 'Release' }).catch(() => undefined)) !== undefined)
+  await client.create({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: system } })
+  const data = { 'hub-url': fleet.hubUrl, 'hub-ca.crt': fleet.hubCa, cluster, token: fleet.token, 'root.json': fleet.root }
+  await client.create({
+    apiVersion: 'v1',
+    kind: 'Secret',
+    metadata: { name: 'muster-agent-bootstrap', namespace: system },
+    stringData: data,
+  })
+  start()
+})
+
+afterAll(async () => {
+  await end()
+  for (const name of [shop, `other-${id}`]) {
+    await client.delete({ apiVersion, kind: 'Release', name })
+    await client.delete({ apiVersion: 'v1', kind: 'Namespace', name })
+  }
+  await client.delete({ apiVersion: 'v1', kind: 'Namespace', name: system })
+  client.close()
+  await fleet.close()
+})
+
+describe('an agent', () => {
+  it('joins with its token, pulls its channel, and reports the release as ready, with who signed it', async () => {
+    const entry = await fleet.publish(shop, '1.0.0', manifests('hello', extra))
+    await fleet.channel([entry])
+    const report = await fleet.reported((one) => release(one)?.ready === true)
+    expect(report).toMatchObject({ cluster, generation: 1, channelDigest: expect.stringMatching(/^sha256:/) })
+    expect(release(report)).toMatchObject({
+      version: '1.0.0',
+      digest: entry.bundle.digest,
+      signedBy: ['publisher'],
+      reason: 'Healthy',
+      driftCorrected: 0,
+      drifted: false,
+    })
+    const secret = await client.get({ apiVersion: 'v1', kind: 'Secret', name: 'muster-agent-identity', namespace: system })
+    expect(Object.keys(secret['data'] as object).sort()).toEqual([
+      'channel-repository',
+      'hub-ca.crt',
+      'registry.json',
+      'tls.crt',
+      'tls.key',
+    ])
+  })
+
+  it('brings a changed field back within a second, with an event that says what, who and when', async () => {
+    await client.patch(config, { data: { greeting: 'goodbye' } }, { type: 'merge', fieldManager: 'kubectl-edit' })
+    expect(await eventually(async () => (await greeting()) === 'hello')).toBeLessThan(1_000)
+    await fleet.reported((one) => release(one)?.driftCorrected === 1)
+    let note = ''
+    await eventually(async () => {
+      const { items } = await client.list({ apiVersion: 'events.k8s.io/v1', kind: 'Event', namespace: shop })
+      note = items
+        .filter((one) => one['reason'] === 'DriftCorrected')
+        .map((one) => String(one['note']))
+        .join()
+      return note !== ''
+    })
+    expect(note).toMatch(/ConfigMap .*greeting.*\.data\.greeting changed by field manager "kubectl-edit" \(Update, \d{4}-/)
+    const object = await client.get({ apiVersion, kind: 'Release', name: shop })
+    expect(object['status']).toMatchObject({ drift: { corrected: 1, lastManager: 'kubectl-edit' } })
+  })
+
+  it('brings a deleted object back within a second', async () => {
+    await client.delete(config)
+    expect(await eventually(async () => (await greeting()) === 'hello')).toBeLessThan(1_000)
+    await fleet.reported((one) => release(one)?.driftCorrected === 2 && release(one)?.drifted === false)
+  })
+
+  it('takes out a container and a privilege that someone added, and leaves an annotation alone', async () => {
+    const added = {
+      metadata: { annotations: { 'example.test/note': 'mine' } },
+      spec: {
+        template: {
+          spec: {
+            containers: [
+              { name: 'web', securityContext: { privileged: true } },
+              { name: 'miner', image: 'registry.example/miner:1' },
+            ],
+          },
+        },
+      },
+    }
+    await client.patch(deployment, added, { type: 'strategic', fieldManager: 'kubectl-edit' })
+    const clean = async (): Promise<boolean> => !/miner|privileged/.test(JSON.stringify((await client.get(deployment))['spec']))
+    expect(await eventually(clean)).toBeLessThan(1_000)
+    expect((await client.get(deployment)).metadata.annotations).toMatchObject({ 'example.test/note': 'mine' })
+    await fleet.reported((one) => release(one)?.driftCorrected === 3 && release(one)?.ready === true)
+  })
+
+  it('prunes what a new version does not have, once it is healthy', async () => {
+    const entry = await fleet.publish(shop, '1.1.0', manifests('hello again'))
+    await fleet.channel([entry])
+    const report = await fleet.reported((one) => release(one)?.version === '1.1.0' && release(one)?.ready === true)
+    expect(release(report)?.driftCorrected).toBe(3)
+    expect(await greeting()).toBe('hello again')
+    expect(await client.find({ ...config, name: 'extra' })).toBeUndefined()
+  })
+
+  it.each([
+    [
+      'signed by another key',
+      'SignatureWrongKey',
+      async () => fleet.publish(shop, '2.0.0', manifests('evil'), { signWith: generateKeyPair() }),
+    ],
+    ['signed by nobody', 'SignatureMissing', async () => fleet.publish(shop, '2.0.1', manifests('evil 1'), { signWith: 'nobody' })],
+    [
+      'damaged by one byte',
+      'DataDamaged',
+      async () => {
+        const before = await blobs(fleet.registryRoot)
+        const entry = await fleet.publish(shop, '2.0.2', manifests('evil 2'))
+        await flipByte([...(await blobs(fleet.registryRoot))].filter((one) => !before.has(one)))
+        return entry
+      },
+    ],
+  ])('refuses a bundle that is %s (%s), and what ran keeps running, drift corrected', async (_title, reason, publish) => {
+    await fleet.channel([await publish()])
+    const report = await fleet.reported((one) => release(one)?.reason === reason)
+    expect(release(report)).toMatchObject({ ready: false, version: '1.1.0' })
+    expect(await greeting()).toBe('hello again')
+    await client.patch(config, { data: { greeting: 'goodbye' } }, { type: 'merge' })
+    expect(await eventually(async () => (await greeting()) === 'hello again')).toBeLessThan(1_000)
+  })
+
+  it('is not rolled back by an older channel, and says so', async () => {
+    const good = await fleet.publish(shop, '1.2.0', manifests('good'))
+    const generation = await fleet.channel([good])
+    await fleet.reported((one) => release(one)?.version === '1.2.0' && release(one)?.ready === true)
+    await fleet.channel([await fleet.publish(shop, '1.1.0', manifests('hello again'))], { generation: generation - 1 })
+    const report = await fleet.reported((one) => one.channelUnreadable?.reason === 'ChannelRollback')
+    expect(release(report)).toMatchObject({ version: '1.2.0', ready: true })
+    await fleet.channel([good], { generation: generation + 1 })
+    await fleet.reported((one) => one.channelUnreadable === undefined && one.generation === generation + 1)
+  })
+
+  it('deletes nothing while the registry is down, still corrects drift, and says since when', async () => {
+    const before = new Date().toISOString()
+    await fleet.stopRegistry()
+    const report = await fleet.reported((one) => one.channelUnreadable !== undefined)
+    expect(report.channelUnreadable?.reason).toBe('Unreachable')
+    expect((report.channelUnreadable?.since ?? '') >= before).toBe(true)
+    await client.patch(config, { data: { greeting: 'goodbye' } }, { type: 'merge' })
+    expect(await eventually(async () => (await greeting()) === 'good')).toBeLessThan(1_000)
+    expect(release(report)?.ready).toBe(true)
+  })
+
+  it('knows its releases after a restart without the registry, and corrects what drifted meanwhile', async () => {
+    await end()
+    await client.patch(config, { data: { greeting: 'goodbye' } }, { type: 'merge', fieldManager: 'while-away' })
+    const { corrected } = ((await client.get({ apiVersion, kind: 'Release', name: shop }))['status'] as { drift: { corrected: number } })
+      .drift
+    start()
+    await eventually(async () => (await greeting()) === 'good')
+    const report = await fleet.reported((one) => release(one)?.ready === true && release(one)?.driftCorrected === corrected + 1)
+    expect(release(report)).toMatchObject({ version: '1.2.0', signedBy: ['publisher'] })
+    await fleet.startRegistry()
+    await fleet.reported((one) => one.channelUnreadable === undefined)
+  })
+
+  it('does not let a failing release hold up another, and waits for what a release depends on', async () => {
+    const good = await fleet.publish(shop, '1.2.0', manifests('good'))
+    const broken = await fleet.publish(`broken-${id}`, '1.0.0', 'apiVersion: example.test/v1\nkind: Unheard\nmetadata:\n  name: of\n')
+    const other = await fleet.publish(`other-${id}`, '1.0.0', 'apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: one\n')
+    const waiting = {
+      ...(await fleet.publish(`waiting-${id}`, '1.0.0', 'apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: two\n')),
+      dependsOn: [`broken-${id}`],
+    }
+    await fleet.channel([good, broken, other, waiting])
+    const report = await fleet.reported(
+      (one) => release(one, `other-${id}`)?.ready === true && release(one, `broken-${id}`)?.reason === 'ApplyFailed',
+    )
+    expect(release(report, `waiting-${id}`)).toMatchObject({
+      ready: false,
+      reason: 'Progressing',
+      message: expect.stringContaining(`broken-${id}`),
+    })
+  })
+
+  it('waits with a prune that is larger than its share until it is agreed to, then prunes exactly the inventory', async () => {
+    const bystander = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'bystander', namespace: system } }
+    await client.create(bystander)
+    const other = await fleet.publish(`other-${id}`, '1.0.0', 'apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: one\n')
+    const generation = await fleet.channel([other], { prune: { maxShare: 0.1 } })
+    await fleet.reported((one) => release(one)?.reason === 'PruneNeedsConsent')
+    expect(await greeting()).toBe('good')
+    await client.patch(config, { data: { greeting: 'goodbye' } }, { type: 'merge' })
+    await eventually(async () => (await greeting()) === 'good')
+    await fleet.channel([other], { prune: { maxShare: 0.1, consent: generation + 1 } })
+    await fleet.reported((one) => release(one) === undefined && release(one, `other-${id}`)?.ready === true)
+    expect(await client.find(config)).toBeUndefined()
+    expect(await client.find({ apiVersion, kind: 'Release', name: shop })).toBeUndefined()
+    expect(await client.find({ apiVersion: 'v1', kind: 'Namespace', name: shop })).toBeUndefined()
+    expect(await client.find({ apiVersion: 'v1', kind: 'ConfigMap', name: 'bystander', namespace: system })).toBeDefined()
+  })
+
+  it('empties the cluster only when the channel says that it is empty', async () => {
+    await fleet.channel([])
+    await fleet.reported((one) => one.releases.length === 0)
+    expect(await client.find({ apiVersion: 'v1', kind: 'ConfigMap', name: 'one', namespace: `other-${id}` })).toBeUndefined()
+  })
+})
+
+const extra = `---
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: extra
+`
+
+async function blobs(root: string): Promise<Set<string>> {
+  const entries = await readdir(root, { recursive: true, withFileTypes: true })
+  return new Set(entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name)))
+}
+
+/** Changes one byte of a component's layer: the file that is a tar. */
+async function flipByte(paths: readonly string[]): Promise<void> {
+  for (const path of paths) {
+    const file = await open(path, 'r+')
+    try {
+      const content = await file.readFile()
+      const at = content.indexOf('evil')
+      if (at < 0 || content.length % 512 !== 0) continue
+      await file.write(Buffer.from('E'), 0, 1, at)
+      return
+    } finally {
+      await file.close()
+    }
+  }
+  throw new Error('no layer was found')
+}

@@ -1,0 +1,173 @@
+import { join } from 'node:path'
+import type { NodeReport } from '@muster/api'
+import { apiVersion } from '@muster/api'
+import { EventRecorder, Informer, type KubeClient, type KubeObject, Manager, type Runnable } from '@muster/kube'
+import { type ContentSource, Registry } from '@muster/oci'
+import type { Clock } from './clock.ts'
+import { ContentCache } from './content-cache.ts'
+import { HubClient } from './hub-client.ts'
+import { type Identity, keepIdentity, obtainIdentity, readBootstrap, userAgent } from './identity.ts'
+import type { Logger } from './logger.ts'
+import { nodeReport } from './nodes.ts'
+import { Probes } from './probes.ts'
+import { Puller } from './puller.ts'
+import { clusterLabel } from './release/release-object.ts'
+import { ReleasesWorker } from './releases-worker.ts'
+import { Reporter, reportOf } from './reporter.ts'
+import type { Settings } from './settings.ts'
+import { type ChannelState, StateStore } from './state.ts'
+import { agentVersion } from './version.ts'
+
+export interface AgentOptions {
+  readonly client: KubeClient
+  readonly settings: Settings
+  readonly clock: Clock
+  readonly logger: Logger
+}
+
+/** How often unused content is looked for, in milliseconds. */
+const trimMs = 10 * 60_000
+
+/**
+ * The agent of one cluster: joins, pulls its channel, and keeps its releases. Runs until stopped.
+ * @throws AgentError `BootstrapIncomplete`, `StateUnreadable`; KubeError where the cluster's own API server cannot be used
+ */
+export async function runAgent({ client, settings, clock, logger }: AgentOptions, signal: AbortSignal): Promise<void> {
+  let ready = false
+  const probes = new Probes({ ...settings.probes, ready: () => ready, alive: () => true })
+  await probes.listen()
+  try {
+    const identityOptions = { api: client, namespace: settings.namespace, agentVersion, clock, logger }
+    const bootstrap = await readBootstrap(identityOptions, signal)
+    const store = new StateStore(client, settings.namespace)
+    const remembered = (await store.load(signal)) ?? { generation: 0, root: bootstrap.trustRoot }
+    const access = new Access(await obtainIdentity(identityOptions, bootstrap, signal))
+    const events = new EventRecorder(client, {
+      controller: 'muster.dev/agent',
+      instance: settings.instance,
+      defaultNamespace: settings.namespace,
+    })
+    const cache = new ContentCache(join(settings.store, 'content'))
+    const worker = new ReleasesWorker({
+      client,
+      cluster: access.identity.cluster,
+      events,
+      source: (repository) => cache.over(access.repository(repository)),
+      clock,
+      logger,
+      wanted: () => (puller.current === undefined ? undefined : { content: puller.current.content, expired: puller.expired }),
+      changed: () => reporter.changed(),
+    })
+    await worker.releases.restore(client, access.identity.cluster, signal)
+    const puller = new Puller({
+      cluster: access.identity.cluster,
+      source: () => access.repository(access.identity.channelRepository),
+      store,
+      state: await atLeastInstalled(remembered, client, access.identity.cluster, signal),
+      intervalMs: settings.pollMs,
+      clock,
+      logger,
+      accepted: (channel) => {
+        worker.accept(channel)
+        reporter.changed()
+      },
+    })
+    const nodes = new Informer<NodeReport>(client, { apiVersion: 'v1', kind: 'Node', project: nodeReport })
+    const { gitVersion } = await client.version({ signal })
+    const reporter = new Reporter({
+      clock,
+      logger,
+      collect: () =>
+        reportOf(
+          {
+            cluster: access.identity.cluster,
+            generation: puller.generation,
+            channelDigest: puller.current?.digest,
+            agentVersion,
+            kubernetesVersion: gitVersion,
+            nodes: nodes.list(),
+            releases: worker.releases
+              .all()
+              .flatMap(
+                (runtime) => runtime.report(puller.current?.content.releases.find((entry) => entry.name === runtime.name)?.bundle) ?? [],
+              ),
+            channelUnreadable: puller.trouble,
+          },
+          clock.now(),
+        ),
+      send: (report, stop) =>
+        new HubClient({ url: access.identity.hubUrl, ca: access.identity.hubCa }, userAgent(agentVersion)).report(
+          report,
+          access.identity,
+          stop,
+        ),
+    })
+    nodes.onChange(() => reporter.changed())
+    puller.resume()
+    const manager = new Manager()
+    for (const part of [nodes, ...worker.parts, events, reporter] satisfies Runnable[]) manager.add(part)
+    manager.add({ name: 'puller', run: (stop) => puller.run(stop) })
+    manager.add({
+      name: 'identity',
+      run: (stop) => keepIdentity(identityOptions, access.identity, (identity) => access.renew(identity), stop),
+    })
+    manager.add({ name: 'cache', run: (stop) => trimAll(cache, clock, stop) })
+    ready = true
+    logger.info({ cluster: access.identity.cluster, generation: puller.generation, version: agentVersion }, 'the agent runs')
+    await manager.run(signal)
+    access.close()
+  } finally {
+    probes.close()
+  }
+}
+
+/** The identity in use, and the connection to the registry that it came with. */
+class Access {
+  identity: Identity
+  #registry: Registry
+
+  constructor(identity: Identity) {
+    this.identity = identity
+    this.#registry = connect(identity)
+  }
+
+  repository(name: string): ContentSource {
+    return this.#registry.repository(name)
+  }
+
+  renew(identity: Identity): void {
+    const before = this.#registry
+    this.identity = identity
+    this.#registry = connect(identity)
+    before.close()
+  }
+
+  close(): void {
+    this.#registry.close()
+  }
+}
+
+function connect({ registry }: Identity): Registry {
+  const { host, ca, username, password } = registry
+  return new Registry({
+    host,
+    ...(ca === undefined ? {} : { ca }),
+    ...(username === undefined || password === undefined ? {} : { credentials: { username, password } }),
+    userAgent: userAgent(agentVersion),
+  })
+}
+
+/** Releases say which generation asked for them: should the state be lost, an older channel is still refused. */
+async function atLeastInstalled(state: ChannelState, client: KubeClient, cluster: string, signal: AbortSignal): Promise<ChannelState> {
+  const { items } = await client.list({ apiVersion, kind: 'Release', labelSelector: `${clusterLabel}=${cluster}` }, { signal })
+  const generations = items.map((item: KubeObject) => (item['spec'] as { channelGeneration?: unknown } | undefined)?.channelGeneration)
+  const highest = Math.max(state.generation, ...generations.filter((generation) => typeof generation === 'number'))
+  return highest === state.generation ? state : { ...state, generation: highest }
+}
+
+async function trimAll(cache: ContentCache, clock: Clock, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    await clock.sleep(trimMs, signal).catch(() => undefined)
+    if (!signal.aborted) await cache.trim()
+  }
+}

@@ -1,0 +1,131 @@
+import { request } from 'node:https'
+import type { ClusterReport } from '@muster/api'
+import { z } from 'zod'
+import { AgentError } from './error.ts'
+
+/** Where the hub is and by what its certificate is checked. */
+export interface HubAddress {
+  readonly url: string
+  /** Certificates of the hub's authority, PEM. */
+  readonly ca: string
+}
+
+/** The cluster's certificate and key, PEM. */
+export interface ClientIdentity {
+  readonly certificate: string
+  readonly privateKey: string
+}
+
+const registrySchema = z.object({
+  host: z.string().min(1).max(261),
+  ca: z.string().max(65_536).optional(),
+  username: z.string().max(255).optional(),
+  password: z.string().max(4096).optional(),
+})
+export type RegistryAccess = z.infer<typeof registrySchema>
+
+const certificate = z.string().min(1).max(65_536)
+const joinedSchema = z.object({ certificate, registry: registrySchema, channelRepository: z.string().min(1).max(255) })
+export type Joined = z.infer<typeof joinedSchema>
+const renewedSchema = z.object({ certificate })
+const refusalSchema = z.object({ code: z.string().max(64), message: z.string().max(2000) })
+
+/** Reads access to the registry as it was stored. */
+export function parseRegistryAccess(text: string): RegistryAccess {
+  return registrySchema.parse(JSON.parse(text))
+}
+
+const maxAnswerBytes = 256 * 1024
+const timeoutMs = 15_000
+
+/** What the agent asks of the hub. Each call has a deadline, and none is repeated here: the caller knows how long to wait. */
+export class HubClient {
+  readonly #address: HubAddress
+  readonly #userAgent: string
+
+  constructor(address: HubAddress, userAgent: string) {
+    this.#address = address
+    this.#userAgent = userAgent
+  }
+
+  /** @throws AgentError `HubUnreachable`, `HubRefused`, `HubBadResponse` */
+  async join(
+    body: { readonly cluster: string; readonly token: string; readonly csr: string; readonly agentVersion: string },
+    signal: AbortSignal,
+  ): Promise<Joined> {
+    return this.#parse(joinedSchema, await this.#post('/v1/join', body, undefined, signal))
+  }
+
+  /** @throws AgentError `HubUnreachable`, `HubRefused`, `HubBadResponse` */
+  async renew(cluster: string, csr: string, identity: ClientIdentity, signal: AbortSignal): Promise<{ readonly certificate: string }> {
+    return this.#parse(renewedSchema, await this.#post(`/v1/clusters/${encodeURIComponent(cluster)}/renew`, { csr }, identity, signal))
+  }
+
+  /** @throws AgentError `HubUnreachable`, `HubRefused` */
+  async report(report: ClusterReport, identity: ClientIdentity, signal: AbortSignal): Promise<void> {
+    await this.#post(`/v1/clusters/${encodeURIComponent(report.cluster)}/report`, report, identity, signal)
+  }
+
+  #parse<T>(schema: z.ZodType<T>, text: string): T {
+    try {
+      return schema.parse(JSON.parse(text))
+    } catch (cause) {
+      throw new AgentError('HubBadResponse', `The hub at ${this.#address.url} answered in a form that this agent does not know.`, cause)
+    }
+  }
+
+  async #post(path: string, body: unknown, identity: ClientIdentity | undefined, signal: AbortSignal): Promise<string> {
+    const { url, ca } = this.#address
+    const target = new URL(path, url)
+    const limited = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)])
+    const { status, text } = await new Promise<{ status: number; text: string }>((resolve, reject) => {
+      const fail = (cause: unknown): void => {
+        const why = cause instanceof Error ? cause.message : String(cause)
+        reject(
+          signal.aborted ? signal.reason : new AgentError('HubUnreachable', `The hub at ${target.host} does not answer: ${why}.`, cause),
+        )
+      }
+      const payload = Buffer.from(JSON.stringify(body))
+      const call = request(
+        target,
+        {
+          method: 'POST',
+          ca,
+          ...(identity === undefined ? {} : { cert: identity.certificate, key: identity.privateKey }),
+          minVersion: 'TLSv1.2',
+          // A connection of its own each time: a renewed certificate is used at once.
+          agent: false,
+          headers: { 'content-type': 'application/json', 'content-length': payload.length, 'user-agent': this.#userAgent },
+          signal: limited,
+        },
+        (answer) => {
+          const chunks: Buffer[] = []
+          let size = 0
+          answer.on('data', (chunk: Buffer) => {
+            size += chunk.length
+            if (size > maxAnswerBytes) answer.destroy(new Error(`its answer is larger than ${maxAnswerBytes} bytes`))
+            else chunks.push(chunk)
+          })
+          answer.on('end', () => resolve({ status: answer.statusCode ?? 0, text: Buffer.concat(chunks).toString('utf8') }))
+          answer.on('error', fail)
+        },
+      )
+      call.on('error', fail)
+      call.end(payload)
+    })
+    if (status >= 200 && status < 300) return text
+    throw refusal(target, status, text)
+  }
+}
+
+function refusal(target: URL, status: number, text: string): AgentError {
+  let said = `status ${status}`
+  try {
+    const { code, message } = refusalSchema.parse(JSON.parse(text))
+    said = `${code}: ${message}`
+  } catch {
+    // Not in the API's form, so it comes from something in between; the status says enough.
+  }
+  const passing = status >= 500 || status === 429 || status === 408
+  return new AgentError(passing ? 'HubUnreachable' : 'HubRefused', `The hub at ${target.host} refused ${target.pathname} (${said}).`)
+}

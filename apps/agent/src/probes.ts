@@ -1,0 +1,45 @@
+import { createServer, type Server } from 'node:http'
+
+export interface ProbesOptions {
+  readonly host: string
+  readonly port: number
+  /** Whether the agent has an identity and does its work. */
+  readonly ready: () => boolean
+  /** Whether its parts still move. */
+  readonly alive: () => boolean
+}
+
+/** Answers the kubelet at `/healthz` and `/readyz`. Says nothing else to anybody. */
+export class Probes {
+  readonly name = 'probes'
+  readonly #options: ProbesOptions
+  readonly #server: Server
+
+  constructor(options: ProbesOptions) {
+    this.#options = options
+    this.#server = createServer({ requestTimeout: 5_000, maxHeaderSize: 8_192 }, (request, response) => {
+      const path = request.url?.split('?')[0]
+      const answer = path === '/healthz' ? options.alive() : path === '/readyz' ? options.ready() : undefined
+      response.statusCode = answer === undefined ? 404 : answer ? 200 : 503
+      response.end(answer === undefined ? 'not found\n' : answer ? 'ok\n' : 'not yet\n')
+    })
+  }
+
+  /** The port that it listens on. */
+  get port(): number {
+    const address = this.#server.address()
+    return typeof address === 'object' && address !== null ? address.port : this.#options.port
+  }
+
+  async listen(): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
+      this.#server.once('error', reject)
+      this.#server.listen(this.#options.port, this.#options.host, () => resolve())
+    })
+  }
+
+  close(): void {
+    this.#server.close()
+    this.#server.closeAllConnections()
+  }
+}

@@ -1,0 +1,199 @@
+import type { ContentSource } from '@muster/oci'
+import { type ChannelContent, fetchChannel, TrustError, verifyChannel } from '@muster/trust'
+import type { Clock } from './clock.ts'
+import { codeOf, messageOf } from './error.ts'
+import type { Logger } from './logger.ts'
+import type { ChannelState } from './state.ts'
+
+/** A channel that was verified and stored: the desired state of this cluster. */
+export interface AcceptedChannel {
+  readonly digest: string
+  readonly content: ChannelContent
+}
+
+/** Since when, and why, no channel could be read, or the one there was refused. */
+export interface ChannelTrouble {
+  /** ISO 8601. */
+  readonly since: string
+  /** A code of OciError or TrustError, `NotFound` where there is no channel, or `ChannelExpired`. */
+  readonly reason: string
+  readonly message: string
+}
+
+export interface PullerOptions {
+  readonly cluster: string
+  /** Where the channel is; asked each time, as credentials may be renewed. */
+  readonly source: () => ContentSource
+  readonly store: { save(state: ChannelState, signal: AbortSignal): Promise<void> }
+  /** What was remembered, or the root of the bootstrap Secret with generation 0. */
+  readonly state: ChannelState
+  readonly intervalMs: number
+  readonly clock: Clock
+  readonly logger: Logger
+  /** Told after the channel was stored. */
+  readonly accepted: (channel: AcceptedChannel) => void
+}
+
+/** Share of the interval by which polls are spread, so that a fleet does not ask in step. */
+const jitter = 0.2
+/** The wait doubles up to this while the registry fails, in milliseconds. */
+const maxWaitMs = 30_000
+
+/**
+ * Polls the channel. Only a channel that is verified, newer and stored changes anything: no answer, an error, a refusal or no channel
+ * at all leaves everything as it is, and is told as trouble.
+ */
+export class Puller {
+  readonly #options: PullerOptions
+  #state: ChannelState
+  #current: AcceptedChannel | undefined
+  #trouble: ChannelTrouble | undefined
+  /** A channel that was refused is not fetched again every two seconds. */
+  #refused: { readonly digest: string; readonly error: unknown } | undefined
+  #polled = false
+
+  constructor(options: PullerOptions) {
+    this.#options = options
+    this.#state = options.state
+  }
+
+  get current(): AcceptedChannel | undefined {
+    return this.#current
+  }
+
+  get generation(): number {
+    return this.#state.generation
+  }
+
+  /** What stands in the way now: the registry, the channel, or that the accepted channel has expired. */
+  get trouble(): ChannelTrouble | undefined {
+    if (this.#trouble !== undefined) return this.#trouble
+    const expiresAt = this.#current?.content.expiresAt
+    if (expiresAt === undefined || this.#options.clock.now() < new Date(expiresAt)) return undefined
+    return {
+      since: new Date(expiresAt).toISOString(),
+      reason: 'ChannelExpired',
+      message: `The channel expired at ${expiresAt} and no newer one has come.`,
+    }
+  }
+
+  /** True once the registry was asked, whatever it said. */
+  get polled(): boolean {
+    return this.#polled
+  }
+
+  get expired(): boolean {
+    const expiresAt = this.#current?.content.expiresAt
+    return expiresAt !== undefined && this.#options.clock.now() >= new Date(expiresAt)
+  }
+
+  /** Takes up the channel that was remembered: after a restart the releases are known without the registry. */
+  resume(): void {
+    const { channel, digest, root, generation } = this.#state
+    if (channel === undefined || digest === undefined) return
+    const { cluster, clock, logger, accepted } = this.#options
+    try {
+      const { content } = verifyChannel({
+        trustedRoot: root,
+        rootBytes: root,
+        channelBytes: channel,
+        cluster,
+        lastGeneration: generation,
+        now: clock.now(),
+      })
+      this.#current = { digest, content }
+      accepted(this.#current)
+    } catch (error) {
+      // Someone changed it. The registry's channel is verified from the root anyway; until then nothing is known and nothing is done.
+      logger.error({ code: codeOf(error), reason: messageOf(error) }, 'the remembered channel does not verify and is not used')
+    }
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    const { clock, intervalMs } = this.#options
+    let failures = 0
+    while (!signal.aborted) {
+      failures = (await this.pullOnce(signal)) ? 0 : failures + 1
+      const wait = Math.max(intervalMs, Math.min(maxWaitMs, intervalMs * 2 ** Math.max(0, Math.min(failures, 10) - 3)))
+      await clock.sleep(wait * (1 - jitter + 2 * jitter * clock.random()), signal).catch(() => undefined)
+    }
+  }
+
+  /** Asks once. False when the registry could not be asked. */
+  async pullOnce(signal: AbortSignal): Promise<boolean> {
+    try {
+      await this.#pull(signal)
+      if (this.#trouble !== undefined) this.#options.logger.info({ generation: this.generation }, 'the channel is readable again')
+      this.#trouble = undefined
+      return true
+    } catch (error) {
+      if (signal.aborted) return true
+      this.#tell(codeOf(error), messageOf(error))
+      return error instanceof TrustError || error instanceof Refusal
+    } finally {
+      this.#polled = true
+    }
+  }
+
+  async #pull(signal: AbortSignal): Promise<void> {
+    const { source, cluster, clock, store, logger, accepted } = this.#options
+    const known = this.#refused?.digest ?? this.#current?.digest
+    const fetched = await fetchChannel(source(), { signal, ...(known === undefined ? {} : { known }) } as { known: string })
+    if (fetched === undefined)
+      throw new Refusal('NotFound', `The registry has no channel for cluster ${cluster}; the hub has published none, or it is gone.`)
+    if (fetched === 'unchanged') {
+      if (this.#refused !== undefined) throw this.#refused.error
+      return
+    }
+    this.#refused = undefined
+    if (fetched.digest === this.#current?.digest) return
+    try {
+      const verified = verifyChannel({
+        trustedRoot: this.#state.root,
+        rootBytes: fetched.rootBytes,
+        channelBytes: fetched.channelBytes,
+        cluster,
+        lastGeneration: this.#state.generation,
+        now: clock.now(),
+      })
+      const { content, expired } = verified
+      if (expired)
+        throw new Refusal(
+          'ChannelExpired',
+          `The channel of generation ${content.generation} expired at ${content.expiresAt}; nothing is taken from it.`,
+        )
+      const state: ChannelState = {
+        generation: content.generation,
+        digest: fetched.digest,
+        root: Buffer.from(verified.root).toString('utf8'),
+        channel: fetched.channelBytes,
+      }
+      await store.save(state, signal)
+      this.#state = state
+      this.#current = { digest: fetched.digest, content }
+      logger.info({ generation: content.generation, digest: fetched.digest, releases: content.releases.length }, 'accepted a channel')
+      accepted(this.#current)
+    } catch (error) {
+      if (error instanceof TrustError || error instanceof Refusal) this.#refused = { digest: fetched.digest, error }
+      throw error
+    }
+  }
+
+  #tell(reason: string, message: string): void {
+    const { clock, logger } = this.#options
+    if (this.#trouble?.reason === reason) return
+    this.#trouble = { since: this.#trouble?.since ?? clock.now().toISOString(), reason, message }
+    logger.warn({ reason, detail: message }, 'cannot take the channel; what runs stays as it is')
+  }
+}
+
+/** A channel that is not taken for a reason of the agent's own. */
+class Refusal extends Error {
+  override readonly name = 'Refusal'
+  readonly code: 'NotFound' | 'ChannelExpired'
+
+  constructor(code: Refusal['code'], message: string) {
+    super(message)
+    this.code = code
+  }
+}

@@ -1,0 +1,38 @@
+import type { KubeClient } from '@muster/kube'
+import type { ContentSource } from '@muster/oci'
+import type { Drift } from '@muster/reconcile'
+import type { ChannelContent, ChannelRelease } from '@muster/trust'
+import type { Clock } from '../clock.ts'
+import type { Logger } from '../logger.ts'
+import type { Watches } from '../watches.ts'
+import type { LiveRelease, ReleaseObjects } from './release-object.ts'
+import type { Releases } from './releases.ts'
+import type { Outcome, ReleaseRuntime } from './runtime.ts'
+
+/** What all steps work with. */
+export interface ReleaseServices {
+  readonly client: KubeClient
+  readonly objects: ReleaseObjects
+  readonly releases: Releases
+  readonly watches: Watches
+  readonly clock: Clock
+  readonly logger: Logger
+  /** Where bundles are, the local cache first. */
+  readonly source: (repository: string) => ContentSource
+  /** Watches exactly the kinds of which some release holds objects. */
+  readonly rewatch: () => void
+  /** Tells of an object that was brought back. */
+  readonly corrected: (runtime: ReleaseRuntime, drift: Drift) => void
+}
+
+/** One pass over one release that the channel wants. */
+export interface ReleaseContext {
+  readonly runtime: ReleaseRuntime
+  readonly entry: ChannelRelease
+  readonly content: ChannelContent
+  readonly signal: AbortSignal
+  live: LiveRelease
+}
+
+/** One part of the way: it lets the next one go on, or says how the release stands. */
+export type Step = (services: ReleaseServices, context: ReleaseContext) => Promise<Outcome | undefined>

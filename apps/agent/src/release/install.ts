@@ -1,0 +1,183 @@
+import type { InventoryEntry } from '@muster/api'
+import { releaseReasons } from '@muster/api'
+import {
+  type Applied,
+  applyPlan,
+  entryOf,
+  nameOf,
+  type ObjectFailure,
+  type Plan,
+  type PlannedObject,
+  plannedInventory,
+  planRelease,
+  unionInventory,
+} from '@muster/reconcile'
+import { BundleRefusal, type LoadedBundle, loadBundle } from '../bundle-loader.ts'
+import { backoffMs } from '../clock.ts'
+import { codeOf, messageOf } from '../error.ts'
+import type { ReleaseContext, ReleaseServices, Step } from './context.ts'
+import type { AppliedContent, Outcome } from './runtime.ts'
+
+/** What is applied is applied again after so long, in milliseconds, in case a watch missed something. */
+const resyncMs = 10 * 60_000
+const refusedAgainMs = 30_000
+const unreachableAgainMs = 5_000
+const applyBackoff = { baseMs: 1_000, maxMs: 60_000 }
+/** An object that is refused for its content may pass when something else changed, such as a quota. */
+const refusedObjectAgainMs = 60_000
+
+/** Brings the release to the bundle that the channel wants, when it is not there yet. */
+export const install: Step = async (services, context) => {
+  const { entry, content, runtime, signal } = context
+  const publishers = JSON.stringify(content.publishers)
+  const { applied } = runtime
+  const current = applied !== undefined && applied.digest === entry.bundle.digest && applied.namespace === entry.namespace
+  const due = services.clock.now().getTime() - runtime.appliedAtMs >= resyncMs
+  if (current && applied.publishers === publishers && !due) return undefined
+  let bundle: LoadedBundle
+  try {
+    bundle = await loadBundle(services.source(entry.bundle.repository), entry.bundle, content.publishers, signal)
+  } catch (error) {
+    if (!(error instanceof BundleRefusal)) throw error
+    // What runs and was verified stays valid while the registry is away; a resync can wait.
+    if (current && applied.publishers === publishers && error.reason === releaseReasons.registryUnreachable) {
+      runtime.appliedAtMs = services.clock.now().getTime()
+      return undefined
+    }
+    await keepWhatRuns(services, context)
+    return refused(error)
+  }
+  return applyBundle(services, context, bundle)
+}
+
+function refused(error: BundleRefusal): Outcome {
+  const requeueAfterMs = error.reason === releaseReasons.registryUnreachable ? unreachableAgainMs : refusedAgainMs
+  return { ready: false, reason: error.reason, message: error.message, requeueAfterMs }
+}
+
+/**
+ * After a restart, with a new bundle that is refused: what ran before is taken up again, so that its drift is corrected.
+ * It is verified like any other; where that cannot be done now, what runs is left alone.
+ */
+export async function keepWhatRuns(services: ReleaseServices, context: ReleaseContext): Promise<void> {
+  const { runtime, entry, content, signal } = context
+  if (runtime.applied !== undefined || runtime.remembered === undefined) return
+  const { digest, version } = runtime.remembered
+  if (digest === entry.bundle.digest) return
+  try {
+    const bundle = await loadBundle(
+      services.source(entry.bundle.repository),
+      { repository: entry.bundle.repository, version, digest },
+      content.publishers,
+      signal,
+    )
+    await applyBundle(services, context, bundle)
+  } catch (error) {
+    if (signal.aborted) throw signal.reason
+    services.logger.warn(
+      { release: runtime.name, digest, code: codeOf(error), reason: messageOf(error) },
+      'what runs cannot be verified now; its drift is not corrected',
+    )
+  }
+}
+
+async function applyBundle(services: ReleaseServices, context: ReleaseContext, bundle: LoadedBundle): Promise<Outcome | undefined> {
+  const { client, clock, logger, releases, rewatch } = services
+  const { runtime, entry, content, signal } = context
+  const release = runtime.name
+  const plan = await planRelease(client, bundle.objects, { release, namespace: entry.namespace, inventory: runtime.inventory, signal })
+  const previous = runtime.applied?.digest ?? runtime.remembered?.digest
+  const same = previous === bundle.digest && (runtime.applied === undefined || runtime.applied.namespace === entry.namespace)
+  // What may be made is written down before it is made: a crash leaves nothing that prune does not know.
+  runtime.inventory = unionInventory(runtime.inventory, plannedInventory(plan))
+  await services.objects.write(context.live, runtime, runtime.outcome, signal)
+  const result = await runtime.whileApplying(async () => {
+    track(runtime.tracked, plan, same)
+    releases.index(runtime)
+    rewatch()
+    return applyPlan(client, plan.objects, {
+      release,
+      signal,
+      onApplied: (planned, applied) => {
+        note(services, context, planned, applied, same)
+      },
+    })
+  })
+  const failures = [...plan.failures, ...result.failures]
+  runtime.inventory = unionInventory(runtime.inventory, madeEntries(plan, result.applied))
+  runtime.appliedAtMs = clock.now().getTime()
+  const actions = [...result.applied.values()].map((one) => one.action)
+  logger.info(
+    {
+      release,
+      version: bundle.version,
+      digest: bundle.digest,
+      created: actions.filter((action) => action === 'Created').length,
+      changed: actions.filter((action) => action === 'Changed').length,
+      unchanged: actions.filter((action) => action === 'Unchanged').length,
+      failed: failures.length,
+    },
+    'applied a bundle',
+  )
+  if (failures.length > 0) return applyFailed(services, context, failures)
+  runtime.failures = 0
+  const applied: AppliedContent = {
+    digest: bundle.digest,
+    version: bundle.version,
+    namespace: entry.namespace,
+    signedBy: bundle.signedBy,
+    publishers: JSON.stringify(content.publishers),
+  }
+  runtime.applied = applied
+  return undefined
+}
+
+/** From now on these objects are kept. What they are kept at is known once each was applied. */
+function track(tracked: ReleaseContext['runtime']['tracked'], plan: Plan, same: boolean): void {
+  const before = new Map(tracked)
+  tracked.clear()
+  for (const planned of plan.objects) {
+    const known = same ? before.get(planned.key) : undefined
+    tracked.set(planned.key, { ...known, planned })
+  }
+}
+
+function note({ corrected }: ReleaseServices, { runtime }: ReleaseContext, planned: PlannedObject, applied: Applied, same: boolean): void {
+  const tracked = runtime.tracked.get(planned.key)
+  if (tracked === undefined) return
+  const { uid, generation } = applied.object.metadata
+  tracked.ownership = applied.ownership
+  if (uid !== undefined) tracked.uid = uid
+  if (generation !== undefined) tracked.generation = generation
+  runtime.drifting.delete(planned.key)
+  // The same content as before, and yet a difference: that happened while nobody looked.
+  if (same && applied.difference !== undefined) corrected(runtime, applied.difference)
+}
+
+function madeEntries(plan: Plan, applied: ReadonlyMap<string, Applied>): InventoryEntry[] {
+  return plan.objects.flatMap((planned) => {
+    const result = applied.get(planned.key)
+    return planned.ours && result !== undefined ? [entryOf(result.object)] : []
+  })
+}
+
+const maxListed = 5
+
+function applyFailed({ clock, logger }: ReleaseServices, { runtime }: ReleaseContext, failures: readonly ObjectFailure[]): Outcome {
+  runtime.failures += 1
+  for (const failure of failures) {
+    logger.warn(
+      { release: runtime.name, object: nameOf(failure.ref), code: failure.code, reason: failure.message },
+      'an object could not be applied',
+    )
+  }
+  const told = failures.slice(0, maxListed).map((failure) => `${nameOf(failure.ref)} (${failure.code}): ${failure.message}`)
+  const more = failures.length > maxListed ? ` And ${failures.length - maxListed} more.` : ''
+  const transient = failures.some((failure) => failure.transient)
+  return {
+    ready: false,
+    reason: releaseReasons.applyFailed,
+    message: `${failures.length} of its objects could not be applied. ${told.join(' ')}${more}`,
+    requeueAfterMs: transient ? backoffMs(runtime.failures - 1, applyBackoff, clock.random) : refusedObjectAgainMs,
+  }
+}

@@ -1,0 +1,95 @@
+import { releaseReasons } from '@muster/api'
+import type { ChannelContent } from '@muster/trust'
+import { assess, assessRelease } from './assess.ts'
+import type { ReleaseContext, ReleaseServices, Step } from './context.ts'
+import { waitForDependencies } from './depend.ts'
+import { install, keepWhatRuns } from './install.ts'
+import { pruneLeftovers } from './leftovers.ts'
+import { remove } from './remove.ts'
+import { Interrupted, type Outcome, type ReleaseRuntime } from './runtime.ts'
+
+/** The way of a release, in order. Each step does one thing and is written so that it may be repeated at any time. */
+const steps: readonly Step[] = [waitForDependencies, install, assess, pruneLeftovers]
+
+export interface Wanted {
+  readonly content: ChannelContent
+  /** Nothing new is taken from it, and nothing is pruned for it. */
+  readonly expired: boolean
+}
+
+/** Brings one release to what the channel says. Level-based: it looks at what is, whatever it was called for. */
+export class ReleaseReconciler {
+  readonly #services: ReleaseServices
+  readonly #wanted: () => Wanted | undefined
+  readonly #changed: (runtime: ReleaseRuntime) => void
+
+  constructor(services: ReleaseServices, wanted: () => Wanted | undefined, changed: (runtime: ReleaseRuntime) => void) {
+    this.#services = services
+    this.#wanted = wanted
+    this.#changed = changed
+  }
+
+  async reconcile(name: string, stop: AbortSignal): Promise<{ requeueAfterMs?: number } | undefined> {
+    const wanted = this.#wanted()
+    // Without a channel that was verified nothing is known, so nothing is done.
+    if (wanted === undefined) return undefined
+    const runtime = this.#services.releases.of(name)
+    const signal = runtime.work(stop)
+    try {
+      const outcome = await this.#pass(runtime, wanted, signal)
+      return outcome?.requeueAfterMs === undefined ? undefined : { requeueAfterMs: outcome.requeueAfterMs }
+    } catch (error) {
+      if (stop.aborted || !(signal.reason instanceof Interrupted)) throw error
+      // Something newer is wanted: look again at once.
+      return { requeueAfterMs: 0 }
+    }
+  }
+
+  async #pass(runtime: ReleaseRuntime, { content, expired }: Wanted, signal: AbortSignal): Promise<Outcome | undefined> {
+    const { objects, releases } = this.#services
+    const entry = content.releases.find((release) => release.name === runtime.name)
+    if (entry === undefined) {
+      const live = await objects.find(runtime.name, signal)
+      if (live !== undefined) releases.remember(live)
+      const outcome = await remove(this.#services, runtime, content, { expired, live, signal })
+      if (outcome === undefined) {
+        this.#changed(runtime)
+        return undefined
+      }
+      this.#tell(runtime, outcome)
+      if (live !== undefined) await objects.write(live, runtime, outcome, signal)
+      return outcome
+    }
+    const live = await objects.ensure(entry, content.generation, signal)
+    releases.remember(live)
+    const context: ReleaseContext = { runtime, entry, content, signal, live }
+    const outcome = await this.#walk(context)
+    this.#tell(runtime, outcome)
+    await objects.write(context.live, runtime, outcome, signal)
+    return outcome
+  }
+
+  async #walk(context: ReleaseContext): Promise<Outcome> {
+    for (const step of steps) {
+      const outcome = await step(this.#services, context)
+      if (outcome === undefined) continue
+      if (step === waitForDependencies) await keepWhatRuns(this.#services, context)
+      return outcome
+    }
+    const outcome = assessRelease(context.runtime, this.#services.watches)
+    return outcome.ready ? outcome : { ready: false, reason: releaseReasons.progressing, message: outcome.message, requeueAfterMs: 1_000 }
+  }
+
+  #tell(runtime: ReleaseRuntime, outcome: Outcome): void {
+    const { outcome: before } = runtime
+    runtime.outcome = outcome
+    const same =
+      before !== undefined && before.ready === outcome.ready && before.reason === outcome.reason && before.message === outcome.message
+    if (same) return
+    this.#services.logger.info(
+      { release: runtime.name, ready: outcome.ready, reason: outcome.reason, detail: outcome.message },
+      'a release stands anew',
+    )
+    this.#changed(runtime)
+  }
+}

@@ -1,0 +1,66 @@
+import { apiVersion, type Release } from '@muster/api'
+import type { KubeClient } from '@muster/kube'
+import { clusterLabel } from './release-object.ts'
+import { ReleaseRuntime } from './runtime.ts'
+
+/** All releases that are installed or wanted here, and which of them each object belongs to. */
+export class Releases {
+  readonly #byName = new Map<string, ReleaseRuntime>()
+  readonly #byObject = new Map<string, string>()
+
+  /** The runtime of a release, made when it is not known. */
+  of(name: string): ReleaseRuntime {
+    const known = this.#byName.get(name)
+    if (known !== undefined) return known
+    const made = new ReleaseRuntime(name)
+    this.#byName.set(name, made)
+    return made
+  }
+
+  get(name: string): ReleaseRuntime | undefined {
+    return this.#byName.get(name)
+  }
+
+  all(): ReleaseRuntime[] {
+    return [...this.#byName.values()].sort((a, b) => (a.name < b.name ? -1 : 1))
+  }
+
+  /** Removes a release of which nothing is left. */
+  drop(name: string): void {
+    this.#byName.delete(name)
+    for (const [key, owner] of this.#byObject) if (owner === name) this.#byObject.delete(key)
+  }
+
+  /** Remembers whose object it is: watch events name only the object. */
+  index(runtime: ReleaseRuntime): void {
+    for (const [key, owner] of this.#byObject) if (owner === runtime.name && !runtime.tracked.has(key)) this.#byObject.delete(key)
+    for (const key of runtime.tracked.keys()) this.#byObject.set(key, runtime.name)
+  }
+
+  /** The release that keeps an object. */
+  ownerOf(key: string): ReleaseRuntime | undefined {
+    const name = this.#byObject.get(key)
+    return name === undefined ? undefined : this.#byName.get(name)
+  }
+
+  /** Reads what is installed from the cluster: after a restart, before anything else. */
+  async restore(client: Pick<KubeClient, 'list'>, cluster: string, signal: AbortSignal): Promise<void> {
+    const { items } = await client.list<Release & { metadata: { name: string } }>(
+      { apiVersion, kind: 'Release', labelSelector: `${clusterLabel}=${cluster}` },
+      { signal },
+    )
+    for (const release of items) this.remember(release)
+  }
+
+  /** Takes over what a Release object says of what is installed. */
+  remember(release: Release): ReleaseRuntime {
+    const runtime = this.of(release.metadata.name)
+    const { status } = release
+    if (runtime.inventory.length === 0) runtime.inventory = status?.inventory ?? []
+    if (status?.drift !== undefined && status.drift.corrected > runtime.drift.corrected) runtime.drift = status.drift
+    if (runtime.remembered === undefined && status?.appliedDigest !== undefined && status.appliedVersion !== undefined) {
+      runtime.remembered = { digest: status.appliedDigest, version: status.appliedVersion, signedBy: status.signedBy ?? [] }
+    }
+    return runtime
+  }
+}

@@ -1,0 +1,130 @@
+import type { InventoryEntry, Release, ReleaseReason, ReleaseReport } from '@muster/api'
+import type { PlannedObject } from '@muster/reconcile'
+
+/** How a release stands: what its condition `Ready` says. */
+export interface Outcome {
+  readonly ready: boolean
+  readonly reason: ReleaseReason
+  readonly message: string
+  /** When to look again, where nothing that is watched will say so. Milliseconds. */
+  readonly requeueAfterMs?: number
+}
+
+/** An object that is kept as signed. */
+export interface Tracked {
+  readonly planned: PlannedObject
+  /** What stands for "as we applied it"; absent until it was applied. */
+  ownership?: string
+  uid?: string
+  generation?: number
+}
+
+/** Which content is applied: the same bundle into another namespace is another content. */
+export interface AppliedContent {
+  readonly digest: string
+  readonly version: string
+  readonly namespace: string | undefined
+  readonly signedBy: readonly string[]
+  /** Which publishers it was verified against. */
+  readonly publishers: string
+}
+
+export type DriftTally = NonNullable<NonNullable<Release['status']>['drift']>
+
+/** What the agent holds in memory of one release. All of it can be read again from the cluster, the channel and the registry. */
+export class ReleaseRuntime {
+  readonly name: string
+  inventory: readonly InventoryEntry[] = []
+  readonly tracked = new Map<string, Tracked>()
+  /** What is applied whole. */
+  applied: AppliedContent | undefined
+  appliedAtMs = 0
+  /** Applies that failed in a row. */
+  failures = 0
+  outcome: Outcome | undefined
+  drift: DriftTally = { corrected: 0 }
+  /** Keys of objects that differ from what is signed and are not corrected yet. */
+  readonly drifting = new Set<string>()
+  /** What the Release object said when it was last read: what runs, after a restart. */
+  remembered: { digest: string; version: string; signedBy: readonly string[] } | undefined
+  #work: AbortController | undefined
+  #applying = false
+  readonly #corrections = new Set<Promise<unknown>>()
+
+  constructor(name: string) {
+    this.name = name
+  }
+
+  /** Starts a piece of work that `interrupt` ends at once. */
+  work(signal: AbortSignal): AbortSignal {
+    this.#work = new AbortController()
+    return AbortSignal.any([signal, this.#work.signal])
+  }
+
+  /** Ends what is under way for this release: something newer is wanted. */
+  interrupt(): void {
+    this.#work?.abort(new Interrupted(this.name))
+  }
+
+  get applying(): boolean {
+    return this.#applying
+  }
+
+  /** Runs an apply with no correction beside it: a correction with the old content must not come after the new one. */
+  async whileApplying<T>(apply: () => Promise<T>): Promise<T> {
+    this.#applying = true
+    try {
+      await Promise.allSettled(this.#corrections)
+      return await apply()
+    } finally {
+      this.#applying = false
+    }
+  }
+
+  /** Runs a correction, unless an apply is under way. */
+  async correct(correction: () => Promise<void>): Promise<'done' | 'applying'> {
+    if (this.#applying) return 'applying'
+    const running = correction()
+    this.#corrections.add(running)
+    try {
+      await running
+      return 'done'
+    } finally {
+      this.#corrections.delete(running)
+    }
+  }
+
+  /** Forgets what was to be kept: nothing of it is corrected any more. */
+  release(): void {
+    this.tracked.clear()
+    this.drifting.clear()
+    this.applied = undefined
+  }
+
+  /** What the hub is told. Undefined until something is known. */
+  report(wanted: { readonly version: string; readonly digest: string } | undefined): ReleaseReport | undefined {
+    const running = this.applied ?? this.remembered
+    const shown = running ?? wanted
+    if (shown === undefined) return undefined
+    return {
+      name: this.name,
+      version: shown.version,
+      digest: shown.digest,
+      signedBy: [...(running?.signedBy ?? [])],
+      ready: this.outcome?.ready ?? false,
+      reason: this.outcome?.reason ?? 'Progressing',
+      message: (this.outcome?.message ?? 'The agent has just started.').slice(0, 4000),
+      driftCorrected: this.drift.corrected,
+      drifted: this.drifting.size > 0,
+    }
+  }
+}
+
+/** The reason with which work ends that something newer has overtaken. */
+export class Interrupted extends Error {
+  override readonly name = 'Interrupted'
+
+  constructor(release: string) {
+    super(`Work on release ${release} was ended: something newer is wanted.`)
+  }
+}

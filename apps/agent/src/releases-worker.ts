@@ -1,0 +1,125 @@
+import { apiVersion } from '@muster/api'
+import { Controller, type EventRecorder, Informer, type KubeClient, type KubeObject, type Runnable } from '@muster/kube'
+import { entryRef } from '@muster/reconcile'
+import type { Clock } from './clock.ts'
+import { DriftKeeper } from './drift-keeper.ts'
+import { codeOf, messageOf } from './error.ts'
+import type { Logger } from './logger.ts'
+import type { AcceptedChannel } from './puller.ts'
+import type { ReleaseServices } from './release/context.ts'
+import { ReleaseReconciler, type Wanted } from './release/reconciler.ts'
+import { clusterLabel, ReleaseObjects } from './release/release-object.ts'
+import { Releases } from './release/releases.ts'
+import type { ReleaseRuntime } from './release/runtime.ts'
+import { Watches } from './watches.ts'
+
+export interface ReleasesWorkerOptions {
+  readonly client: KubeClient
+  /** Name of this cluster. */
+  readonly cluster: string
+  readonly events: Pick<EventRecorder, 'event'>
+  readonly source: ReleaseServices['source']
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly wanted: () => Wanted | undefined
+  /** Told of each change that the hub should know. */
+  readonly changed: () => void
+}
+
+/** Releases worked on at once. Each waits on its own servers only; none holds up another. */
+const workers = 8
+
+/** Everything about releases in one place: what is wanted is brought about, kept, and taken away. */
+export class ReleasesWorker {
+  readonly releases = new Releases()
+  readonly #options: ReleasesWorkerOptions
+  readonly #watches: Watches
+  readonly #drift: DriftKeeper
+  readonly #controller: Controller
+  readonly #releaseInformer: Informer<null>
+
+  constructor(options: ReleasesWorkerOptions) {
+    const { client, clock, logger, changed, events } = options
+    this.#options = options
+    this.#watches = new Watches(
+      client,
+      (event) => {
+        this.#drift.saw(event)
+        const owner = this.releases.ownerOf(event.object.key)
+        if (owner !== undefined) this.#controller.enqueue(owner.name)
+      },
+      logger,
+    )
+    const tell = (runtime: ReleaseRuntime): void => {
+      this.#controller.enqueue(runtime.name)
+      changed()
+    }
+    this.#drift = new DriftKeeper({ client, releases: this.releases, events, clock, logger, changed: tell })
+    const services: ReleaseServices = {
+      client,
+      objects: new ReleaseObjects(client, options.cluster, () => clock.now()),
+      releases: this.releases,
+      watches: this.#watches,
+      clock,
+      logger,
+      source: options.source,
+      rewatch: () => this.#rewatch(),
+      corrected: (runtime, drift) => this.#drift.corrected(runtime, drift),
+    }
+    const reconciler = new ReleaseReconciler(services, options.wanted, (runtime) => {
+      this.#enqueueDependents(runtime.name)
+      changed()
+    })
+    this.#controller = new Controller({
+      name: 'releases',
+      concurrency: workers,
+      reconcile: (name, signal) => reconciler.reconcile(name, signal),
+      onError: (error, name) =>
+        logger.warn(
+          { release: name, code: codeOf(error), reason: messageOf(error) },
+          'a release could not be worked on; it is tried again',
+        ),
+    })
+    this.#releaseInformer = new Informer<null>(client, {
+      apiVersion,
+      kind: 'Release',
+      labelSelector: `${clusterLabel}=${options.cluster}`,
+      project: (_object: KubeObject) => null,
+    })
+    // A Release that someone deletes comes back: it is how people see what runs.
+    this.#releaseInformer.onChange(({ type, key }) => {
+      if (type === 'deleted' && this.releases.get(key) !== undefined) this.#controller.enqueue(key)
+    })
+  }
+
+  /** What must run, in the order of starting. */
+  get parts(): readonly Runnable[] {
+    return [this.#releaseInformer, this.#watches, this.#drift.controller, this.#controller]
+  }
+
+  /** Takes up a channel: what changed is interrupted, and everything is looked at. */
+  accept({ content }: AcceptedChannel): void {
+    const wanted = new Map(content.releases.map((entry) => [entry.name, entry]))
+    for (const runtime of this.releases.all()) {
+      const entry = wanted.get(runtime.name)
+      const same =
+        runtime.applied !== undefined && entry?.bundle.digest === runtime.applied.digest && entry.namespace === runtime.applied.namespace
+      if (!same) runtime.interrupt()
+      this.#controller.enqueue(runtime.name)
+    }
+    for (const name of wanted.keys()) this.#controller.enqueue(name)
+  }
+
+  #rewatch(): void {
+    const kinds = this.releases
+      .all()
+      .flatMap((runtime) => [...runtime.inventory.map(entryRef), ...[...runtime.tracked.values()].map((tracked) => tracked.planned.object)])
+    this.#watches.ensure(kinds)
+  }
+
+  #enqueueDependents(name: string): void {
+    for (const entry of this.#options.wanted()?.content.releases ?? []) {
+      if (entry.dependsOn?.includes(name)) this.#controller.enqueue(entry.name)
+    }
+  }
+}

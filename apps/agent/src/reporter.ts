@@ -1,0 +1,88 @@
+import type { ClusterReport, NodeReport, ReleaseReport } from '@muster/api'
+import type { Clock } from './clock.ts'
+import { codeOf, messageOf } from './error.ts'
+import type { Logger } from './logger.ts'
+
+export interface ReporterOptions {
+  readonly collect: () => ClusterReport
+  readonly send: (report: ClusterReport, signal: AbortSignal) => Promise<void>
+  readonly clock: Clock
+  readonly logger: Logger
+  /** Longest time between two reports, in milliseconds. */
+  readonly intervalMs?: number
+}
+
+const defaultIntervalMs = 10_000
+/** Changes come in bursts; they are told together after this long, in milliseconds. */
+const gatherMs = 200
+
+/** Tells the hub how the cluster stands: on each change, and at an interval. A hub that is away holds up nothing here. */
+export class Reporter {
+  readonly name = 'reporter'
+  readonly #options: ReporterOptions
+  #wake = new AbortController()
+  #failing = false
+
+  constructor(options: ReporterOptions) {
+    this.#options = options
+  }
+
+  /** Something changed that the hub should know. */
+  changed(): void {
+    this.#wake.abort()
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    const { clock, intervalMs = defaultIntervalMs } = this.#options
+    while (!signal.aborted) {
+      await clock.sleep(gatherMs, signal).catch(() => undefined)
+      // What changes from here on is in the next report.
+      this.#wake = new AbortController()
+      const sent = !signal.aborted && (await this.#report(signal))
+      if (signal.aborted) return
+      // While the hub is away, changes are not told one by one.
+      const until = sent ? AbortSignal.any([signal, this.#wake.signal]) : signal
+      await clock.sleep(sent ? intervalMs : intervalMs / 2, until).catch(() => undefined)
+    }
+  }
+
+  async #report(signal: AbortSignal): Promise<boolean> {
+    const { collect, send, logger } = this.#options
+    try {
+      await send(collect(), signal)
+      if (this.#failing) logger.info({}, 'the hub takes reports again')
+      this.#failing = false
+      return true
+    } catch (error) {
+      if (!signal.aborted && !this.#failing)
+        logger.warn({ code: codeOf(error), reason: messageOf(error) }, 'the hub does not take reports; work goes on')
+      this.#failing = true
+      return false
+    }
+  }
+}
+
+/** What a report is made of. */
+export interface ReportParts {
+  readonly cluster: string
+  readonly generation: number
+  readonly channelDigest: string | undefined
+  readonly agentVersion: string
+  readonly kubernetesVersion: string
+  readonly nodes: readonly NodeReport[]
+  readonly releases: readonly ReleaseReport[]
+  readonly channelUnreadable: ClusterReport['channelUnreadable'] | undefined
+}
+
+/** Puts a report together. */
+export function reportOf(parts: ReportParts, now: Date): ClusterReport {
+  const { channelDigest, channelUnreadable, nodes, releases, ...rest } = parts
+  return {
+    ...rest,
+    observedAt: now.toISOString(),
+    nodes: [...nodes],
+    releases: [...releases],
+    ...(channelDigest === undefined ? {} : { channelDigest }),
+    ...(channelUnreadable === undefined ? {} : { channelUnreadable }),
+  }
+}

@@ -1,0 +1,248 @@
+import { once } from 'node:events'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { createServer, type Server } from 'node:https'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type ClusterReport, clusterReportSchema } from '@muster/api'
+import { makeBundle } from '@muster/bundle'
+import { copy, type Descriptor, Layout, pushArtifact, Registry, type RegistryServer, serveRegistry } from '@muster/oci'
+import { type Authority, createAuthority, issueCertificate, readRequest } from '@muster/pki'
+import {
+  attachSignature,
+  type ChannelContent,
+  type ChannelRelease,
+  createRoot,
+  generateKeyPair,
+  type KeyPair,
+  pushChannel,
+  signChannel,
+  signDigest,
+} from '@muster/trust'
+
+const day = 86_400_000
+
+/** A hub and a registry as an agent meets them, with the keys of a fleet: for tests of the agent. */
+export class TestFleet {
+  readonly cluster: string
+  readonly publisher: KeyPair = generateKeyPair()
+  readonly token = 'one-time-token'
+  readonly reports: ClusterReport[] = []
+  readonly root: string
+  hubUrl = ''
+  readonly hubCa: string
+  readonly #authority: Authority
+  readonly #dir: string
+  readonly #channelKey: KeyPair
+  readonly #waiting = new Set<() => void>()
+  #server: Server | undefined
+  #registryServer: RegistryServer | undefined
+  #registryPort = 0
+  #registryTls: { cert: string; key: string }
+  #tokenUsed = false
+  generation = 0
+
+  private constructor(cluster: string, dir: string, authority: Authority, tls: { cert: string; key: string }) {
+    this.cluster = cluster
+    this.#dir = dir
+    this.#authority = authority
+    this.hubCa = authority.certificate
+    this.#registryTls = tls
+    this.#channelKey = generateKeyPair()
+    const rootKey = generateKeyPair()
+    this.root = Buffer.from(
+      createRoot({
+        rootKeys: [rootKey],
+        rootThreshold: 1,
+        channelKeys: [this.#channelKey],
+        channelThreshold: 1,
+        expires: new Date(Date.now() + day).toISOString(),
+        version: 1,
+      }),
+    ).toString('utf8')
+  }
+
+  static async start(cluster: string): Promise<TestFleet> {
+    const now = new Date()
+    const authority = await createAuthority('test', { days: 1, now })
+    const issued = await issueCertificate(authority, {
+      commonName: 'localhost',
+      addresses: ['127.0.0.1'],
+      usages: ['server'],
+      days: 1,
+      now,
+    })
+    const tls = { cert: issued.certificate, key: issued.privateKey }
+    const fleet = new TestFleet(cluster, await mkdtemp(join(tmpdir(), 'muster-agent-')), authority, tls)
+    await fleet.#startHub(tls)
+    await fleet.startRegistry()
+    return fleet
+  }
+
+  /** Where the agent may keep its content. */
+  get store(): string {
+    return join(this.#dir, 'store')
+  }
+
+  /** The registry's folder, to damage what is in it. */
+  get registryRoot(): string {
+    return join(this.#dir, 'registry')
+  }
+
+  async startRegistry(): Promise<void> {
+    this.#registryServer = await serveRegistry({
+      root: this.registryRoot,
+      listen: { host: '127.0.0.1', port: this.#registryPort },
+      tls: this.#registryTls,
+      users: [
+        { name: 'reader', password: 'reads', access: 'read' },
+        { name: 'writer', password: 'writes', access: 'write' },
+      ],
+    })
+    this.#registryPort = this.#registryServer.port
+  }
+
+  async stopRegistry(): Promise<void> {
+    await this.#registryServer?.close()
+  }
+
+  async close(): Promise<void> {
+    await this.stopRegistry()
+    this.#server?.closeAllConnections()
+    this.#server?.close()
+    await rm(this.#dir, { recursive: true, force: true })
+  }
+
+  registry(): Registry {
+    return new Registry({
+      host: `127.0.0.1:${this.#registryPort}`,
+      ca: this.hubCa,
+      credentials: { username: 'writer', password: 'writes' },
+    })
+  }
+
+  /** Makes a bundle of manifests and publishes it, signed unless told otherwise. */
+  async publish(
+    name: string,
+    version: string,
+    manifests: string,
+    options: { readonly signWith?: KeyPair | 'nobody' } = {},
+  ): Promise<ChannelRelease> {
+    const sourceDir = join(this.#dir, 'source', `${name}-${version}`)
+    await mkdir(sourceDir, { recursive: true })
+    await writeFile(join(sourceDir, 'objects.yaml'), manifests)
+    await writeFile(
+      join(sourceDir, 'bundle.yaml'),
+      `apiVersion: muster.dev/v1alpha1\nkind: BundleSource\nname: ${name}\nversion: ${version}\ncomponents:\n  - name: app\n    manifests: [objects.yaml]\n`,
+    )
+    const layout = await Layout.open(join(this.#dir, 'layout'), { create: true })
+    const image = await this.#image(layout)
+    const { descriptor } = await makeBundle({
+      sourceDir,
+      target: layout,
+      images: async () => ({ source: layout, descriptor: image }),
+      renderKustomize: async () => '',
+    })
+    const registry = this.registry()
+    const repository = registry.repository(`bundles/${name}`)
+    await copy(layout, repository, descriptor, { tag: version })
+    const keys = options.signWith ?? this.publisher
+    if (keys !== 'nobody') await attachSignature(repository, descriptor, signDigest({ digest: descriptor.digest, ...keys }))
+    registry.close()
+    return { name, bundle: { repository: `bundles/${name}`, version, digest: descriptor.digest, size: descriptor.size }, namespace: name }
+  }
+
+  /** Something in the form of an image: no node ever pulls it. */
+  async #image(layout: Layout): Promise<Descriptor> {
+    return pushArtifact(layout, {
+      artifactType: 'application/vnd.example.image',
+      layers: [{ mediaType: 'application/vnd.oci.image.layer.v1.tar', bytes: Buffer.from('layer') }],
+    })
+  }
+
+  /** Publishes the next channel. */
+  async channel(releases: readonly ChannelRelease[], more: Partial<ChannelContent> = {}): Promise<number> {
+    this.generation = more.generation ?? this.generation + 1
+    const content: ChannelContent = {
+      cluster: this.cluster,
+      generation: this.generation,
+      issuedAt: new Date().toISOString(),
+      expiresAt: new Date(Date.now() + day).toISOString(),
+      releases,
+      ...(releases.length === 0 ? { empty: true } : {}),
+      publishers: [{ name: 'publisher', publicKey: this.publisher.publicKey }],
+      prune: { maxShare: 1 },
+      ...more,
+    }
+    const registry = this.registry()
+    await pushChannel(registry.repository(`channels/${this.cluster}`), this.root, signChannel(content, [this.#channelKey.privateKey]))
+    registry.close()
+    return this.generation
+  }
+
+  /** Waits until a report says what is asked for. The caller's test has the deadline. */
+  async reported(test: (report: ClusterReport) => boolean): Promise<ClusterReport> {
+    for (;;) {
+      const last = this.reports.at(-1)
+      if (last !== undefined && test(last)) return last
+      await new Promise<void>((resolve) => this.#waiting.add(resolve))
+    }
+  }
+
+  async #startHub(tls: { cert: string; key: string }): Promise<void> {
+    const server = createServer({ ...tls, ca: this.hubCa, requestCert: true, rejectUnauthorized: false }, (request, response) => {
+      const chunks: Buffer[] = []
+      request.on('data', (chunk: Buffer) => chunks.push(chunk))
+      request.on('end', () => {
+        const socket = request.socket as import('node:tls').TLSSocket
+        this.#answer(request.url ?? '', JSON.parse(Buffer.concat(chunks).toString('utf8')), socket.authorized).then(
+          ({ status, body }) => {
+            response.statusCode = status
+            response.end(body === undefined ? undefined : JSON.stringify(body))
+          },
+          (error: unknown) => {
+            response.statusCode = 500
+            response.end(String(error))
+          },
+        )
+      })
+    })
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const address = server.address()
+    this.hubUrl = `https://127.0.0.1:${typeof address === 'object' && address !== null ? address.port : 0}`
+    this.#server = server
+  }
+
+  async #answer(path: string, body: { csr?: string; token?: string }, authorized: boolean): Promise<{ status: number; body?: unknown }> {
+    if (path === '/v1/join') {
+      if (body.token !== this.token || this.#tokenUsed)
+        return { status: 403, body: { code: 'TokenRefused', message: 'the token was used before' } }
+      this.#tokenUsed = true
+      return {
+        status: 200,
+        body: {
+          certificate: await this.#issue(body.csr ?? ''),
+          registry: { host: `127.0.0.1:${this.#registryPort}`, ca: this.hubCa, username: 'reader', password: 'reads' },
+          channelRepository: `channels/${this.cluster}`,
+        },
+      }
+    }
+    if (!authorized) return { status: 401, body: { code: 'Unauthorized', message: 'no certificate' } }
+    if (path.endsWith('/renew')) return { status: 200, body: { certificate: await this.#issue(body.csr ?? '') } }
+    this.reports.push(clusterReportSchema.parse(body))
+    for (const wake of this.#waiting) wake()
+    this.#waiting.clear()
+    return { status: 204 }
+  }
+
+  async #issue(csr: string): Promise<string> {
+    const { publicKey, commonName } = await readRequest(csr)
+    const uris = [`spiffe://example.test/cluster/${this.cluster}`]
+    const { certificate } = await issueCertificate(
+      this.#authority,
+      { commonName, uris, usages: ['client'], days: 1, now: new Date() },
+      publicKey,
+    )
+    return certificate
+  }
+}

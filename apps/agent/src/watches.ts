@@ -1,0 +1,118 @@
+import { Informer, type InformerEvent, type KubeClient, type KubeObject } from '@muster/kube'
+import {
+  additionsByOthers,
+  fieldManager,
+  groupKind,
+  type Health,
+  health,
+  objectKey,
+  ownershipHash,
+  refOf,
+  releaseLabel,
+} from '@muster/reconcile'
+import { codeOf, messageOf } from './error.ts'
+import type { Logger } from './logger.ts'
+
+/** What is kept in memory of an object: enough to judge its health and its drift, and nothing else. */
+export interface Observed {
+  readonly key: string
+  readonly uid: string
+  readonly generation: number | undefined
+  readonly ownership: string
+  /** Whether others added where only the release has a say. */
+  readonly added: boolean
+  readonly health: Health
+}
+
+/** Judges an object as it comes from the API server, with its managedFields, so that they need not be kept. */
+export function observe(object: KubeObject): Observed {
+  return {
+    key: objectKey(refOf(object)),
+    uid: object.metadata.uid ?? '',
+    generation: object.metadata.generation,
+    ownership: ownershipHash(object, fieldManager),
+    added: additionsByOthers(object, fieldManager).length > 0,
+    health: health(object),
+  }
+}
+
+interface Kind {
+  readonly apiVersion: string
+  readonly kind: string
+}
+
+interface Running {
+  readonly informer: Informer<Observed>
+  readonly stop: AbortController
+  readonly end: Promise<void>
+}
+
+/** Watches the kinds of which releases hold objects, and of these only the objects with the label of a release. */
+export class Watches {
+  readonly name = 'watches'
+  readonly #client: KubeClient
+  readonly #changed: (event: InformerEvent<Observed>) => void
+  readonly #logger: Logger
+  readonly #running = new Map<string, Running>()
+  #stopped = false
+
+  constructor(client: KubeClient, changed: (event: InformerEvent<Observed>) => void, logger: Logger) {
+    this.#client = client
+    this.#changed = changed
+    this.#logger = logger
+  }
+
+  /** Watches exactly these kinds from now on. */
+  ensure(kinds: readonly Kind[]): void {
+    const wanted = new Map(kinds.map((kind) => [groupKind(kind), kind]))
+    for (const [name, running] of this.#running) {
+      if (wanted.has(name)) continue
+      running.stop.abort()
+      this.#running.delete(name)
+    }
+    if (this.#stopped) return
+    for (const [name, kind] of wanted) if (!this.#running.has(name)) this.#running.set(name, this.#start(kind))
+  }
+
+  /** An object as last seen; `'unknown'` while its kind has not been listed yet. */
+  get(ref: {
+    readonly apiVersion: string
+    readonly kind: string
+    readonly namespace?: string | undefined
+    readonly name: string
+  }): Observed | undefined | 'unknown' {
+    const informer = this.#running.get(groupKind(ref))?.informer
+    if (informer === undefined || !informer.synced) return 'unknown'
+    return informer.get(ref.namespace === undefined ? ref.name : `${ref.namespace}/${ref.name}`)
+  }
+
+  /** Runs until stopped; then all watches end. */
+  async run(signal: AbortSignal): Promise<void> {
+    await new Promise<void>((resolve) => {
+      if (signal.aborted) resolve()
+      else signal.addEventListener('abort', () => resolve(), { once: true })
+    })
+    this.#stopped = true
+    const ends = [...this.#running.values()].map((running) => {
+      running.stop.abort()
+      return running.end
+    })
+    await Promise.all(ends)
+  }
+
+  #start(kind: Kind): Running {
+    const stop = new AbortController()
+    const informer = new Informer<Observed>(this.#client, {
+      ...kind,
+      labelSelector: releaseLabel,
+      project: observe,
+      onError: (error) =>
+        this.#logger.debug({ kind: kind.kind, code: codeOf(error), reason: messageOf(error) }, 'a watch goes on after a failure'),
+    })
+    informer.onChange(this.#changed)
+    const end = informer
+      .run(stop.signal)
+      .catch((error: unknown) => this.#logger.error({ kind: kind.kind, code: codeOf(error), reason: messageOf(error) }, 'a watch ended'))
+    return { informer, stop, end }
+  }
+}
