@@ -155,6 +155,8 @@ describe('a channel', () => {
       json.replace('{', '{ '),
       json.replace('{', '{"a":1,'),
       json.replace('"signed":{', '"signed":{"version":9,'),
+      // The models of TUF read an empty version as their own.
+      json.replace('"1.0.31"', '""'),
     ])
       expect(() => verify({ channelBytes: Buffer.from(changed) })).toThrow(code('ChannelMalformed'))
   })

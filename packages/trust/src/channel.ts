@@ -2,7 +2,18 @@ import { Metadata, MetadataKind, type Targets } from '@tufjs/models'
 import { z } from 'zod'
 import { type ChannelContent, musterSchema, targetsSchema, toContent, toMuster, toTargets } from './channel-content.ts'
 import { refusing, TrustError } from './errors.ts'
-import { jsonObject, metadataBytes, readCanonical, signaturesSchema, signMetadata, specVersion, toTufTime, tufTime } from './metadata.ts'
+import {
+  demandUnderstood,
+  jsonObject,
+  metadataBytes,
+  readCanonical,
+  signaturesSchema,
+  signMetadata,
+  specVersion,
+  specVersionSchema,
+  toTufTime,
+  tufTime,
+} from './metadata.ts'
 import { followRoots } from './root.ts'
 
 /** A larger channel is not read. 5,000 releases take about half of it. */
@@ -12,7 +23,7 @@ const channelSchema = z.strictObject({
   signatures: signaturesSchema,
   signed: z.strictObject({
     _type: z.literal('targets'),
-    spec_version: z.string(),
+    spec_version: specVersionSchema,
     version: z.int().min(1),
     expires: tufTime,
     targets: targetsSchema,
@@ -126,9 +137,8 @@ function readChannel(bytes: Uint8Array): { readonly metadata: Metadata<Targets>;
   return refusing('ChannelMalformed', 'The channel is not in the form that Muster writes, or it is damaged.', () => {
     const json = channelSchema.parse(readCanonical(bytes, maxChannelBytes))
     const { version, expires, targets, muster } = json.signed
-    return {
-      metadata: Metadata.fromJSON(MetadataKind.Targets, jsonObject(json)),
-      content: toContent(version, expires, targets, muster),
-    }
+    const metadata = Metadata.fromJSON(MetadataKind.Targets, jsonObject(json))
+    demandUnderstood(metadata, bytes)
+    return { metadata, content: toContent(version, expires, targets, muster) }
   })
 }

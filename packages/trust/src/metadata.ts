@@ -7,8 +7,9 @@ export const signaturesSchema = z
   .array(z.strictObject({ keyid: z.string().regex(/^[0-9a-f]{64}$/), sig: z.string().regex(/^([0-9a-f]{2}){8,110}$/) }))
   .max(64)
 
-/** Version of the TUF specification that the metadata follows. */
+/** Version of the TUF specification that the metadata follows; others of the same major version are read. */
 export const specVersion = '1.0.31'
+export const specVersionSchema = z.string().regex(/^1\.[0-9]{1,4}(\.[0-9]{1,4})?$/)
 
 type JsonObject = Parameters<typeof Metadata.fromJSON>[1]
 
@@ -50,6 +51,15 @@ export function readCanonical(bytes: Uint8Array, limit: number): unknown {
   const value: unknown = JSON.parse(text)
   if (JSON.stringify(sorted(value)) !== text) throw new Error('not in canonical form: keys sorted, each once, no white space')
   return value
+}
+
+/**
+ * Demands that metadata, as TUF's models understood it, is what was read. The models put defaults for what is empty, and it is their
+ * understanding that signatures are checked on.
+ * @throws Error
+ */
+export function demandUnderstood(metadata: Metadata<Root> | Metadata<Targets>, bytes: Uint8Array): void {
+  if (!Buffer.from(metadataBytes(metadata)).equals(bytes)) throw new Error('understood as something else than was written')
 }
 
 function sorted(value: unknown): unknown {

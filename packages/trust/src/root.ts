@@ -2,7 +2,18 @@ import { Metadata, MetadataKind, type Root } from '@tufjs/models'
 import { z } from 'zod'
 import { refusing, TrustError } from './errors.ts'
 import { keyId, readPublicKey } from './keys.ts'
-import { jsonObject, metadataBytes, readCanonical, signaturesSchema, signMetadata, specVersion, toTufTime, tufTime } from './metadata.ts'
+import {
+  demandUnderstood,
+  jsonObject,
+  metadataBytes,
+  readCanonical,
+  signaturesSchema,
+  signMetadata,
+  specVersion,
+  specVersionSchema,
+  toTufTime,
+  tufTime,
+} from './metadata.ts'
 
 const maxRootBytes = 64 * 1024
 
@@ -31,7 +42,7 @@ const rootSchema = z.strictObject({
   signatures: signaturesSchema,
   signed: z.strictObject({
     _type: z.literal('root'),
-    spec_version: z.string(),
+    spec_version: specVersionSchema,
     version: z.int().min(1),
     expires: tufTime,
     consistent_snapshot: z.boolean(),
@@ -112,6 +123,7 @@ export function readRoot(root: Uint8Array | string): ReadRoot {
         if (role.threshold > role.keyids.length) throw new Error('a threshold is larger than the number of keys')
       }
       const metadata = Metadata.fromJSON(MetadataKind.Root, jsonObject(json))
+      demandUnderstood(metadata, bytes)
       return { metadata, version: json.signed.version, bytes }
     },
   )
