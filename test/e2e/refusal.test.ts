@@ -99,7 +99,7 @@ describe('a bundle is refused, with a reason of its own, and what ran keeps runn
 
 function blobPath(digest: string): string {
   const hex = digest.slice('sha256:'.length)
-  return path.join(instance.state, 'registry', 'blobs', 'sha256', hex.slice(0, 2), hex)
+  return path.join(instance.state, 'registry', 'data', 'blobs', 'sha256', hex.slice(0, 2), hex)
 }
 
 /** Changes one byte of the layer with the bundle's manifests where the registry keeps it. */

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { clusterKind, customResourceDefinition, placementKind } from '@muster/api'
 import type { KubeObject } from '@muster/kube'
 import { systemNamespace } from './names.ts'
@@ -127,7 +128,8 @@ function hubDeployment(options: HubOptions): KubeObject {
       strategy: { type: 'Recreate' },
       selector: { matchLabels: { app: 'muster-hub' } },
       template: {
-        metadata: { labels: { app: 'muster-hub' } },
+        // The hub reads its keys when it starts: other keys are another pod.
+        metadata: { labels: { app: 'muster-hub' }, annotations: { 'muster.dev/settings': settingsHash(options) } },
         spec: {
           ...podDefaults,
           serviceAccountName: 'muster-hub',
@@ -154,4 +156,11 @@ function hubDeployment(options: HubOptions): KubeObject {
       },
     },
   }
+}
+
+function settingsHash({ tls, authority, channelKey, trustRoot, registry }: HubOptions): string {
+  return createHash('sha256')
+    .update(JSON.stringify([tls, authority, channelKey, trustRoot, registry]))
+    .digest('hex')
+    .slice(0, 16)
 }

@@ -1,8 +1,18 @@
 import { mkdir, open, readFile, rename } from 'node:fs/promises'
 import path from 'node:path'
-import { type Authority, authorityFrom, createAuthority, createKeyPair, type KeyPair } from '@muster/pki'
+import {
+  type Authority,
+  authorityFrom,
+  certificateInfo,
+  createAuthority,
+  createKeyPair,
+  type IssuedCertificate,
+  issueCertificate,
+  type KeyPair,
+} from '@muster/pki'
 import { createRoot } from '@muster/trust'
 import { FleetError } from './errors.ts'
+import { systemNamespace } from './names.ts'
 
 const yearsOfRoot = 2
 
@@ -80,6 +90,11 @@ async function once(file: string, make: () => Promise<string>): Promise<string> 
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
   }
   const content = await make()
+  await writeWhole(file, content)
+  return content
+}
+
+async function writeWhole(file: string, content: string): Promise<void> {
   const draft = `${file}.${process.pid}`
   const handle = await open(draft, 'w', 0o600)
   try {
@@ -89,5 +104,38 @@ async function once(file: string, make: () => Promise<string>): Promise<string> 
     await handle.close()
   }
   await rename(draft, file)
-  return content
+}
+
+const servingDays = 365
+/** A serving certificate is made anew when less than this share of its life is left. */
+const renewBelow = 1 / 3
+
+/** The hub's serving certificate for `addresses`: the one in `dir` as long as it serves, else a new one. */
+export async function hubCertificate(
+  dir: string,
+  authority: Authority,
+  addresses: readonly string[],
+  now: Date,
+): Promise<IssuedCertificate> {
+  const file = path.join(dir, 'hub-serving.json')
+  const make = async (): Promise<string> =>
+    JSON.stringify({
+      addresses,
+      ...(await issueCertificate(authority, {
+        commonName: 'muster-hub',
+        dns: ['muster-hub', `muster-hub.${systemNamespace}.svc`],
+        addresses,
+        usages: ['server'],
+        days: servingDays,
+        now,
+      })),
+    })
+  type Kept = IssuedCertificate & { readonly addresses: readonly string[] }
+  const kept = parse<Kept>(await once(file, make), dir)
+  const serves =
+    addresses.every((address) => kept.addresses.includes(address)) && certificateInfo(kept.certificate, now).remaining > renewBelow
+  if (serves) return kept
+  const content = await make()
+  await writeWhole(file, content)
+  return parse<Kept>(content, dir)
 }

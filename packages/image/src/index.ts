@@ -1,3 +1,4 @@
+export { writeImageArchive } from './archive.ts'
 export { type BuildOptions, type BuiltImage, type BuiltLayer, buildImage } from './build.ts'
 export type { ToolName, Tools } from './command.ts'
 export type { ImageSource } from './context.ts'

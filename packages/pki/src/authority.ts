@@ -80,7 +80,8 @@ export async function issueCertificate(
   const certificate = await x509.X509CertificateGenerator.create({
     serialNumber: serialNumber(),
     subject: distinguishedName(options.commonName, options.organizations),
-    issuer: issuer.subject,
+    // The name as it is encoded in the certificate: verifiers may compare the bytes (RFC 5280, 7.1, allows it).
+    issuer: issuer.subjectName,
     ...validity(options),
     publicKey: key,
     signingKey: await signingKey(authority.privateKey),

@@ -1,6 +1,7 @@
 import { X509Certificate } from 'node:crypto'
 import { once } from 'node:events'
 import { connect, createServer } from 'node:tls'
+import * as x509 from '@peculiar/x509'
 import { describe, expect, it } from 'vitest'
 import { certificateInfo, createAuthority, createKeyPair, createRequest, issueCertificate, PkiError, readRequest } from './index.ts'
 
@@ -44,6 +45,14 @@ describe('certificates', () => {
     const subject = new X509Certificate(certificate).toLegacyObject().subject
     expect(subject.O).toBe('system:nodes')
     expect(subject.CN).toBe('a,O=system:masters')
+  })
+
+  it('name their issuer in the bytes of its own certificate, as verifiers that compare bytes demand', async () => {
+    const authority = await createAuthority('test', { days: 1, now })
+    const { certificate } = await issueCertificate(authority, { commonName: 's', usages: ['server'], days: 1, now })
+    const issuer = new x509.X509Certificate(authority.certificate)
+    const issued = new x509.X509Certificate(certificate)
+    expect(Buffer.from(issued.issuerName.toArrayBuffer())).toEqual(Buffer.from(issuer.subjectName.toArrayBuffer()))
   })
 
   it('tell how much of their life is left', async () => {

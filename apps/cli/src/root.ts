@@ -1,0 +1,4 @@
+/** Embedded clusters need namespaces, mounts and bridges. */
+export function requireRoot(): void {
+  if (process.getuid?.() !== 0) throw new Error('Embedded clusters need root: run the command with sudo.')
+}
