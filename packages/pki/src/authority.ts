@@ -1,8 +1,7 @@
-import 'reflect-metadata'
 import { randomBytes } from 'node:crypto'
-import * as x509 from '@peculiar/x509'
 import { createKeyPair, publicKeyOf, signingKey, verifyingKey } from './keys.ts'
 import { distinguishedName } from './name.ts'
+import { x509 } from './x509.ts'
 
 const day = 24 * 60 * 60 * 1000
 /** Clocks of a fleet differ by a little: a certificate is valid from this long before it was made. */

@@ -1,4 +1,4 @@
-import * as x509 from '@peculiar/x509'
+import { x509 } from './x509.ts'
 
 /** A distinguished name given as data: no string is parsed, so no name can smuggle in another attribute. */
 export function distinguishedName(commonName: string, organizations: readonly string[] = []): x509.Name {

@@ -1,9 +1,9 @@
 import { X509Certificate } from 'node:crypto'
 import { once } from 'node:events'
 import { connect, createServer } from 'node:tls'
-import * as x509 from '@peculiar/x509'
 import { describe, expect, it } from 'vitest'
 import { certificateInfo, createAuthority, createKeyPair, createRequest, issueCertificate, PkiError, readRequest } from './index.ts'
+import { x509 } from './x509.ts'
 
 const now = new Date()
 

@@ -1,9 +1,8 @@
-import 'reflect-metadata'
 import { createPublicKey } from 'node:crypto'
-import * as x509 from '@peculiar/x509'
 import { PkiError } from './errors.ts'
 import { curveOf, publicKeyOf, signingKey, verifyingKey } from './keys.ts'
 import { distinguishedName } from './name.ts'
+import { x509 } from './x509.ts'
 
 /** Larger than any request for an EC key; what is longer is not parsed. */
 const maxRequestLength = 16 * 1024
