@@ -3,13 +3,16 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type ContentSource, type Descriptor, digestOf, Layout, mediaTypes, pushArtifact } from '@muster/oci'
 import fc from 'fast-check'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { writeBundle } from './content.ts'
 import { BundleError } from './errors.ts'
 import { annotations, bundleTypes } from './format.ts'
 import type { KubeObjectLike } from './object.ts'
 import { readBundle } from './read.ts'
 import { writeUstar } from './ustar.ts'
+
+// Thousands of generated cases: longer on a busy machine.
+vi.setConfig({ testTimeout: 60_000 })
 
 let dir = ''
 let layout: Layout

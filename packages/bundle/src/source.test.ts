@@ -2,9 +2,12 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { BundleError } from './errors.ts'
 import { loadSource, matchesImage, parseSource } from './source.ts'
+
+// Thousands of generated cases: longer on a busy machine.
+vi.setConfig({ testTimeout: 60_000 })
 
 const head = 'apiVersion: muster.dev/v1alpha1\nkind: BundleSource\nname: shop\nversion: 1.2.3\n'
 const good = `${head}components:\n- name: app\n  manifests: [app.yaml]\n`

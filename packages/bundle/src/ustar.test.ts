@@ -1,7 +1,10 @@
 import fc from 'fast-check'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { BundleError } from './errors.ts'
 import { readUstar, writeUstar } from './ustar.ts'
+
+// Thousands of generated cases: longer on a busy machine.
+vi.setConfig({ testTimeout: 60_000 })
 
 const entry = fc.record({
   path: fc.stringMatching(/^[a-z0-9]{1,20}(\/[a-z0-9-]{1,20}\.yaml)?$/),

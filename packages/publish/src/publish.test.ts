@@ -4,9 +4,12 @@ import { join } from 'node:path'
 import { readBundle } from '@muster/bundle'
 import { Layout, pushArtifact, pushReferrer, Registry, type RegistryServer, serveRegistry } from '@muster/oci'
 import { generateKeyPair, sigstoreBundleMediaType, verifyArtifact } from '@muster/trust'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { type PublishBundleOptions, prepareBundle, publishBundle, pushBundle } from './bundle.ts'
 import { publishImage } from './image.ts'
+
+// Against a real registry: longer on a busy machine.
+vi.setConfig({ testTimeout: 60_000 })
 
 const user = { name: 'writer', password: 'w', access: 'write' as const }
 const reader = { name: 'reader', password: 'r', access: 'read' as const }
