@@ -5,7 +5,9 @@ import { HostError } from './errors.ts'
 import { isMissing } from './files.ts'
 
 /** How control groups are mounted: one tree (v2), or one for each controller (v1, also beside an empty v2 tree). */
-export type CgroupLayout = { readonly version: 2; readonly root: string } | { readonly version: 1; readonly roots: readonly string[] }
+export type CgroupLayout =
+  | { readonly version: 2; readonly root: string }
+  | { readonly version: 1; readonly roots: readonly string[]; readonly unified?: string }
 
 /**
  * Reads the layout from the text of /proc/mounts.
@@ -14,8 +16,8 @@ export type CgroupLayout = { readonly version: 2; readonly root: string } | { re
 export function cgroupLayout(mounts: string): CgroupLayout {
   const entries = mounts.split('\n').map((line) => line.split(' '))
   const roots = entries.filter(([, , type]) => type === 'cgroup').map(([, path]) => path ?? '')
-  if (roots.length > 0) return { version: 1, roots }
   const unified = entries.find(([, , type]) => type === 'cgroup2')?.[1]
+  if (roots.length > 0) return { version: 1, roots, ...(unified === undefined ? {} : { unified }) }
   if (unified === undefined)
     throw new HostError('NotReady', 'No control groups are mounted under /sys/fs/cgroup; mount them, then start again.')
   return { version: 2, root: unified }
@@ -35,6 +37,11 @@ export class Cgroups {
 
   get #roots(): readonly string[] {
     return this.#layout.version === 2 ? [this.#layout.root] : this.#layout.roots
+  }
+
+  /** Also the v2 tree beside v1: the host puts nothing there, but the container runtime does. */
+  get #allRoots(): readonly string[] {
+    return this.#layout.version === 1 && this.#layout.unified !== undefined ? [...this.#roots, this.#layout.unified] : this.#roots
   }
 
   /** Makes a group with its parents. A v1 cpuset takes no process before it has processors; v2 gives a child only the controllers its parent passes on. */
@@ -59,7 +66,7 @@ export class Cgroups {
   /** The processes of a group and of all below it, once each. */
   async pids(path: string): Promise<number[]> {
     const found = new Set<number>()
-    for (const root of this.#roots) {
+    for (const root of this.#allRoots) {
       for (const group of await groupsBelow(join(root, path))) {
         for (const pid of await processes(group)) found.add(pid)
       }
@@ -87,7 +94,7 @@ export class Cgroups {
     for (;;) {
       for (const pid of await this.pids(path)) kill(pid)
       let left = 0
-      for (const root of this.#roots) {
+      for (const root of this.#allRoots) {
         for (const group of (await groupsBelow(join(root, path))).reverse()) {
           await rmdir(group).catch((error: unknown) => {
             if (!isMissing(error)) left++
@@ -142,5 +149,9 @@ async function groupsBelow(group: string): Promise<string[]> {
 
 async function processes(group: string): Promise<number[]> {
   const text = await readFile(join(group, 'cgroup.procs'), 'utf8').catch(() => '')
-  return text.split('\n').filter(Boolean).map(Number)
+  // 0 stands for a process that this PID namespace does not know.
+  return text
+    .split('\n')
+    .map(Number)
+    .filter((pid) => pid > 0)
 }

@@ -6,7 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { cleanInstance, mountsBelow } from './clean.ts'
 import { HostError, type HostErrorCode } from './errors.ts'
 import { remove } from './files.ts'
-import type { HostStatus } from './host.ts'
+import type { ComponentAction, HostStatus } from './host.ts'
 import { checkInstanceId, paths } from './instance.ts'
 import { lockInstance } from './lock.ts'
 import type { ProgressLine } from './server.ts'
@@ -39,6 +39,11 @@ export class HostClient {
     return JSON.parse(await text(await this.#send('GET', '/v1/status', undefined, signal))) as HostStatus
   }
 
+  /** Starts the registry alone, so that it can be filled before clusters start. */
+  async startRegistry(options: WorkOptions = {}): Promise<void> {
+    await this.#work('POST', '/v1/registry', {}, options)
+  }
+
   /** Starts the registry and the clusters that there are to be; `config` is kept for later starts. */
   async start(config: HostConfigInput | undefined, options: WorkOptions = {}): Promise<void> {
     await this.#work('POST', '/v1/start', config === undefined ? {} : { config }, options)
@@ -51,6 +56,11 @@ export class HostClient {
 
   async deleteCluster(name: string, options: WorkOptions = {}): Promise<void> {
     await this.#work('DELETE', `/v1/clusters/${encodeURIComponent(name)}`, undefined, options)
+  }
+
+  /** Stops a component ("hub/etcd"), which stays down until it, or the instance, is started; starts it and waits for it; or both. */
+  async component(name: string, action: ComponentAction, options: WorkOptions = {}): Promise<void> {
+    await this.#work('POST', `/v1/components/${pathOf(name)}/${action}`, {}, options)
   }
 
   /** Stops everything, the daemon too. */
@@ -67,12 +77,7 @@ export class HostClient {
       ...(options.follow === true ? { follow: '1' } : {}),
       ...(options.tailBytes === undefined ? {} : { tail: String(options.tailBytes) }),
     })
-    const response = await this.#send(
-      'GET',
-      `/v1/logs/${component.split('/').map(encodeURIComponent).join('/')}?${query}`,
-      undefined,
-      options.signal,
-    )
+    const response = await this.#send('GET', `/v1/logs/${pathOf(component)}?${query}`, undefined, options.signal)
     for await (const chunk of response) yield chunk as Buffer
   }
 
@@ -192,6 +197,11 @@ async function untilUnlocked(id: string): Promise<void> {
       await delay(50)
     }
   }
+}
+
+/** The slash of a component's name stays one. */
+function pathOf(component: string): string {
+  return component.split('/').map(encodeURIComponent).join('/')
 }
 
 async function text(response: IncomingMessage): Promise<string> {

@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import type { Cgroups } from './cgroup.ts'
 import { ClusterObjects } from './cluster-objects.ts'
 import { type ControlPlane, createControlPlane } from './controlplane.ts'
-import { type ClusterPlan, type Instance, kernelNames, paths } from './instance.ts'
+import { type ClusterPlan, type Instance, paths } from './instance.ts'
 import { ensureClusterBridge, removeClusterBridge, removeNodeNetwork } from './network.ts'
 import { createNode, type Node, startNode, stopNode } from './node.ts'
 import { ensureClusterPki } from './pki.ts'
@@ -103,6 +103,12 @@ export class ClusterRuntime {
     await node.proxy.whenReady(signal)
   }
 
+  /** Lets go of the cluster, which runs on, so that it can be prepared anew. */
+  async release(): Promise<void> {
+    this.#objects.close()
+    await Promise.all(this.components.map((component) => component.release()))
+  }
+
   /** Stops everything in reverse order: nodes, controllers, API server, etcd last. Leaves only its state. */
   async stop(): Promise<void> {
     const { instance, cgroups } = this.#options
@@ -156,9 +162,4 @@ export function clusterPlaces(instance: Instance, plan: ClusterPlan): string[] {
     ...plan.nodes.map((node) => places.node(node.name)),
     ...names.flatMap((name) => [join(places.logs, name), join(places.run, name)]),
   ]
-}
-
-/** The group under which all processes of an instance are. */
-export function instanceCgroup(instance: Pick<Instance, 'id' | 'x'>): string {
-  return kernelNames(instance).cgroup
 }

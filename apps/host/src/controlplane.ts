@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { mkdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import type { Cgroups } from './cgroup.ts'
 import {
   apiserverArguments,
@@ -25,6 +26,8 @@ export interface ControlPlane {
   readonly controllerManager: Component
   readonly scheduler: Component
 }
+
+const bootstrapMs = 60_000
 
 interface Options {
   readonly instance: Instance
@@ -107,11 +110,18 @@ export async function createControlPlane(options: Options): Promise<ControlPlane
   }
 }
 
-/** Throws until the API server has made the roles without which the controllers exit. */
+/** Waits until the API server has made the roles without which the controllers exit. */
 async function bootstrapped(cluster: ClusterPlan, pki: ClusterPki, signal: AbortSignal): Promise<void> {
   const role = '/apis/rbac.authorization.k8s.io/v1/namespaces/kube-system/roles/extension-apiserver-authentication-reader'
-  const answer = await ask(`${cluster.server}${role}`, { ca: pki.ca.certificate, client: pki.admin, signal })
-  if (answer.status !== 200) throw new Error('waits for the roles that the API server makes at its first start')
+  const deadline = AbortSignal.any([signal, AbortSignal.timeout(bootstrapMs)])
+  while (!deadline.aborted) {
+    const answer = await ask(`${cluster.server}${role}`, { ca: pki.ca.certificate, client: pki.admin, signal: deadline }).catch(
+      () => undefined,
+    )
+    if (answer?.status === 200) return
+    await delay(200, undefined, { signal: deadline }).catch(() => undefined)
+  }
+  throw new Error('the API server has not made its first roles yet')
 }
 
 async function writeFiles(instance: Instance, cluster: ClusterPlan, pki: ClusterPki): Promise<ControlPlaneFiles> {

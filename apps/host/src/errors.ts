@@ -3,6 +3,7 @@ export type HostErrorCode =
   | 'InstanceInvalid'
   | 'ClusterInvalid'
   | 'ClusterUnknown'
+  | 'ComponentUnknown'
   | 'TooManyClusters'
   | 'AddressesTaken'
   | 'CommandFailed'

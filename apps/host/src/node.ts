@@ -80,8 +80,8 @@ export async function createNode(options: Options): Promise<Node> {
 
   const init: Component = component('init', {
     wrapped: true,
+    prepare: async () => await verifyNodeImage(options.image),
     command: async () => {
-      await verifyNodeImage(options.image)
       await cgroups.ensure(`${group}/kubelet`)
       await ensureNodeNetwork(instance, cluster, node)
       return {
@@ -125,10 +125,10 @@ export async function createNode(options: Options): Promise<Node> {
 
   const kubelet = component('kubelet', {
     wrapped: true,
+    prepare: async () => await loadPauseImage(init, options.pause.image),
     command: async (signal) => {
       await init.whenReady(signal, 60_000)
       await containerd.whenReady(signal, 60_000)
-      await loadPauseImage(init, options.pause.image)
       return await entering(
         signal,
         [

@@ -23,14 +23,6 @@ function files(dir: string, name: string): CertificateFiles {
   return { certificate: join(dir, `${name}.crt`), key: join(dir, `${name}.key`) }
 }
 
-/**
- * The "@" makes the name a UTF8String in the authority's certificate and in those that it issues alike: Go compares the bytes
- * of the two names, and a name of letters only would be encoded as a PrintableString in the second.
- */
-function authorityName(role: string, of: string): string {
-  return `${role}@${of}`
-}
-
 /** An authority in a folder: made once, and kept for as long as the state is. */
 async function ensureAuthority(dir: string, name: string, commonName: string, now: Date): Promise<Authority> {
   const at = files(dir, name)
@@ -98,9 +90,9 @@ export const kubeletClientUser = 'kube-apiserver-kubelet-client'
 
 /** Makes what is missing of a cluster's certificates, and renews what is old. One authority for each circle of trust. */
 export async function ensureClusterPki(dir: string, cluster: ClusterPlan, now: Date): Promise<ClusterPki> {
-  const ca = await ensureAuthority(dir, 'ca', authorityName('cluster-ca', cluster.name), now)
-  const etcdCa = await ensureAuthority(dir, 'etcd-ca', authorityName('etcd-ca', cluster.name), now)
-  const frontProxyCa = await ensureAuthority(dir, 'front-proxy-ca', authorityName('front-proxy-ca', cluster.name), now)
+  const ca = await ensureAuthority(dir, 'ca', `${cluster.name} cluster CA`, now)
+  const etcdCa = await ensureAuthority(dir, 'etcd-ca', `${cluster.name} etcd CA`, now)
+  const frontProxyCa = await ensureAuthority(dir, 'front-proxy-ca', `${cluster.name} front proxy CA`, now)
   const address = [cluster.address]
   const server = (name: string, commonName: string, addresses: readonly string[], dns: readonly string[]) =>
     ensureCertificate(dir, ca, { name, commonName, usages: ['server'], addresses, dns }, now)
@@ -171,7 +163,7 @@ export async function ensureInstancePki(
   instance: Instance,
   now: Date,
 ): Promise<{ readonly ca: CertificateFiles; readonly registry: CertificateFiles }> {
-  const ca = await ensureAuthority(dir, 'instance-ca', authorityName('instance-ca', instance.id), now)
+  const ca = await ensureAuthority(dir, 'instance-ca', `Muster ${instance.id} CA`, now)
   const registry = await ensureCertificate(
     dir,
     ca,

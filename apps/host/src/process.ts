@@ -9,6 +9,9 @@ import { HostError, messageOf } from './errors.ts'
 import { readJson, remove, writeAtomic } from './files.ts'
 import { childrenOf, commandLine, executableOf, identify, isAlive, type ProcessIdentity, signalTo } from './proc.ts'
 
+/** What of control groups a component needs. */
+export type ComponentGroups = Pick<Cgroups, 'ensure' | 'joinFiles' | 'pids'>
+
 /** What to run. `fingerprint` stands for files it reads only at its start: when it changes, the component is started anew. */
 export interface Command {
   readonly file: string
@@ -26,6 +29,8 @@ export interface ComponentSpec {
   readonly recordFile: string
   /** Asked before each start. Throws when what the component needs is not there: it is asked again after the backoff. */
   readonly command: (signal: AbortSignal) => Promise<Command>
+  /** Done before a new start only, not when a running process is taken over. */
+  readonly prepare?: (signal: AbortSignal) => Promise<void>
   /** True when the program started (nsenter, unshare) only waits for its child, which is the component. */
   readonly wrapped?: boolean
   /** Throws the reason while it is not ready. */
@@ -79,7 +84,7 @@ interface Run {
  */
 export class Component {
   readonly spec: ComponentSpec
-  readonly #cgroups: Cgroups
+  readonly #cgroups: ComponentGroups
   readonly #log: (message: string) => void
   #state: ComponentState = 'stopped'
   #message: string | undefined
@@ -88,7 +93,7 @@ export class Component {
   #loop: { readonly abort: AbortController; readonly done: Promise<void> } | undefined
   readonly #listeners = new Set<() => void>()
 
-  constructor(spec: ComponentSpec, cgroups: Cgroups, log: (message: string) => void) {
+  constructor(spec: ComponentSpec, cgroups: ComponentGroups, log: (message: string) => void) {
     this.spec = spec
     this.#cgroups = cgroups
     this.#log = log
@@ -153,9 +158,13 @@ export class Component {
     this.#set('stopped')
   }
 
-  /** Starts it anew, also when it runs well (its certificate was renewed). */
-  async restart(): Promise<void> {
-    if (this.#run !== undefined) await this.#end(this.#run.identity)
+  /** Lets go of the component without ending it: another owner takes it over by its record. */
+  async release(): Promise<void> {
+    this.#loop?.abort.abort()
+    await this.#loop?.done
+    this.#loop = undefined
+    this.#run = undefined
+    this.#set('stopped')
   }
 
   async #keepRunning(signal: AbortSignal): Promise<void> {
@@ -166,7 +175,11 @@ export class Component {
         this.#set('starting')
         const command = await this.spec.command(signal)
         const hash = await hashOf(command)
-        this.#run = (await this.#adopt(hash)) ?? (await this.#spawn(command, hash))
+        this.#run = await this.#adopt(hash)
+        if (this.#run === undefined) {
+          await this.spec.prepare?.(signal)
+          this.#run = await this.#spawn(command, hash)
+        }
         await this.#attend(this.#run, signal)
       } catch (error) {
         if (signal.aborted) return

@@ -11,6 +11,7 @@ import { hostConfigSchema } from './state.ts'
 const bodyLimit = 64 * 1024
 const defaultTailBytes = 64 * 1024
 const createSchema = z.strictObject({ name: z.string(), nodes: z.number().int().min(1).max(16).default(1) })
+const actionSchema = z.enum(['start', 'stop', 'restart'])
 const startSchema = z.strictObject({ config: hostConfigSchema.optional() })
 
 /** One line of an answer that takes its time (NDJSON). The last one is `done` or `error`. */
@@ -63,6 +64,11 @@ async function answer(host: Host, request: IncomingMessage, response: ServerResp
   if (route === 'POST /v1/clusters') {
     const { name, nodes } = await body(request, createSchema)
     return await streamProgress(response, (progress) => host.createCluster(name, nodes, progress))
+  }
+  if (route === 'POST /v1/registry') return await streamProgress(response, (progress) => host.startRegistry(progress))
+  const [, acted, action] = /^POST \/v1\/components\/(.+)\/(start|stop|restart)$/.exec(route) ?? []
+  if (acted !== undefined && action !== undefined) {
+    return await streamProgress(response, () => host.actOn(decodeURIComponent(acted), actionSchema.parse(action)))
   }
   const cluster = /^DELETE \/v1\/clusters\/([^/]+)$/.exec(route)?.[1]
   if (cluster !== undefined) return await streamProgress(response, () => host.deleteCluster(decodeURIComponent(cluster)))
@@ -120,7 +126,7 @@ function failure(error: unknown): { code: string; message: string } {
 }
 
 function statusOf(error: unknown): number {
-  return error instanceof HostError && error.code === 'BadRequest' ? 400 : 500
+  return error instanceof HostError && (error.code === 'BadRequest' || error.code === 'ComponentUnknown') ? 400 : 500
 }
 
 function sendJson(response: ServerResponse, status: number, content: unknown): void {

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { readJson, writeAtomic } from './files.ts'
-import { candidates, checkInstanceId, chooseX, type Instance, kernelNames, limits, paths } from './instance.ts'
+import { checkInstanceId, chooseX, type Instance, kernelNames, limits, paths } from './instance.ts'
 import { takenAddresses } from './network.ts'
 
 /** What the clusters are made from. All paths are absolute. */
@@ -50,12 +50,6 @@ export async function ensureInstance(id: string, state: string): Promise<Instanc
   const x = chooseX(id, await takenAddresses(kernelNames({ id, x: 0 }).alias))
   await writeAtomic(paths(state).instance, JSON.stringify({ id, x }))
   return { id, x, state }
-}
-
-/** The number of an instance, when its state has one. */
-export async function readInstance(id: string, state: string): Promise<Instance | undefined> {
-  const held = await readJson(paths(state).instance, instanceSchema).catch(() => undefined)
-  return held?.id === id && candidates(id).includes(held.x) ? { id, x: held.x, state } : undefined
 }
 
 export async function readDesired(state: string): Promise<Desired> {
