@@ -32,6 +32,7 @@ export function program(surroundings: Surroundings): Command {
     .option('--no-example', 'leave the example application out')
     .option('--binaries <dir-or-url>', 'take official release binaries instead of building them')
     .option('--binaries-checksums <file>', 'the checksums (in the format of sha256sum) that those binaries must have')
+    .option('--binaries-checksums-sha256 <digest>', 'the digest that the checksums file itself must have')
     .action(async (options) => (await import('./commands/up.ts')).up(context(), options))
 
   command

@@ -1,8 +1,11 @@
-import { apiVersion, type Cluster, type Placement } from '@muster/api'
+import { apiVersion, type Cluster, type Placement, releaseReasons } from '@muster/api'
 import type { KubeClient, KubeObject } from '@muster/kube'
 import { FleetError } from './errors.ts'
 import { until, type WaitOptions } from './install.ts'
 import { installer } from './names.ts'
+
+/** Annotation of a Cluster: the generation of the channel whose prune is consented to. */
+const pruneConsent = 'muster.dev/prune-consent'
 
 /** A published bundle: where it is and what it is. */
 export interface PublishedBundle {
@@ -43,22 +46,42 @@ export async function place(hub: KubeClient, options: PlaceOptions, signal: Abor
   return hub.apply<Placement & KubeObject>(placement, { fieldManager: installer, force: true, signal })
 }
 
-/** Waits until every cluster of the placement reports the release, by this digest, as ready. */
+/**
+ * Waits until every cluster of the placement reports the release, by this digest, as ready, and until every other cluster has
+ * pruned it. Whoever names the clusters of a placement has said where it goes away: a prune that waits for consent gets it here.
+ */
 export async function placed(hub: KubeClient, options: PlaceOptions, wait: WaitOptions): Promise<void> {
   let missing: string[] = []
   await until(
     wait,
     `release ${options.name}`,
-    () => `not ready in ${missing.join('; ')}`,
+    () => missing.join('; '),
     async (signal) => {
       const { items } = await hub.list<Cluster & KubeObject>({ apiVersion, kind: 'Cluster' }, { signal })
-      missing = options.clusters.flatMap((name) => {
-        const cluster = items.find((one) => one.metadata.name === name)
-        const release = cluster?.status?.report?.releases.find((one) => one.name === options.name)
-        if (release?.digest === options.bundle.digest && release.ready) return []
-        return [release ? `${name} (${release.reason}: ${release.message})` : `${name} (not reported yet)`]
-      })
+      missing = []
+      for (const cluster of items) {
+        const { name } = cluster.metadata
+        const release = cluster.status?.report?.releases.find((one) => one.name === options.name)
+        if (options.clusters.includes(name)) {
+          if (release?.digest === options.bundle.digest && release.ready) continue
+          missing.push(release ? `${name} is not ready (${release.reason}: ${release.message})` : `${name} has not reported it yet`)
+        } else if (release) {
+          missing.push(`${name} has not pruned it yet (${release.reason}: ${release.message})`)
+          if (release.reason === releaseReasons.pruneNeedsConsent) await consentToPrune(hub, cluster, signal)
+        }
+      }
       return missing.length === 0
     },
+  )
+}
+
+/** Consents to what the channel that the cluster holds now removes; a later channel needs a consent of its own. */
+async function consentToPrune(hub: KubeClient, cluster: Cluster, signal: AbortSignal): Promise<void> {
+  const generation = String(cluster.status?.channel?.generation ?? 0)
+  if (cluster.metadata.annotations?.[pruneConsent] === generation) return
+  await hub.patch(
+    { apiVersion, kind: 'Cluster', name: cluster.metadata.name },
+    { metadata: { annotations: { [pruneConsent]: generation } } },
+    { type: 'merge', signal },
   )
 }

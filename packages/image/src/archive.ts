@@ -22,7 +22,7 @@ export async function writeImageArchive(
 ): Promise<void> {
   const { bytes } = await source.manifest(image.digest, options)
   const manifest = parseManifest(bytes, image.mediaType)
-  const blobs = manifest.config === undefined ? [] : [manifest.config, ...(manifest.layers)]
+  const blobs = manifest.config === undefined ? [] : [manifest.config, ...manifest.layers]
   if (blobs.length === 0 || blobs.some((blob) => blob.size > maxBlobBytes)) {
     throw new ImageError('RecipeInvalid', `${options.name} is not one image of less than 64 MiB a layer. Load it from a registry.`)
   }

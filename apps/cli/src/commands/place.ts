@@ -33,7 +33,7 @@ export async function placeBundle(context: Context, name: string, options: Place
     if (options.wait) await waitFor(context, hub, request)
     const where = request.clusters.length > 0 ? request.clusters.join(', ') : 'no cluster'
     context.stdout.write(
-      `${name} ${request.bundle.version} is placed on ${where}${options.wait && request.clusters.length > 0 ? ' and ready there' : ''}.\n`,
+      `${name} ${request.bundle.version} is placed on ${where}${options.wait && request.clusters.length > 0 ? ', ready there' : ''}${options.wait ? ', and gone from all others' : ''}.\n`,
     )
   } finally {
     hub.close()

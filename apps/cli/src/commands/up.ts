@@ -43,6 +43,7 @@ export interface UpOptions {
   readonly example: boolean
   readonly binaries?: string
   readonly binariesChecksums?: string
+  readonly binariesChecksumsSha256?: string
 }
 
 /** What one step leaves for those after it. */
@@ -118,7 +119,7 @@ function buildStep(context: Context, options: UpOptions, made: Progress): Step {
         env: context.environment,
         signal: context.signal,
         onProgress: (progress) => say(buildLine(progress)),
-        ...(options.binaries === undefined ? {} : { binaries: binarySource(options.binaries, options.binariesChecksums) }),
+        ...(options.binaries === undefined ? {} : { binaries: binarySource(options.binaries, options) }),
       })
       await rememberBinaries(context, made.distribution.dir)
       return `Kubernetes ${made.distribution.versions['kubernetes']} is built`
@@ -126,8 +127,12 @@ function buildStep(context: Context, options: UpOptions, made: Progress): Step {
   }
 }
 
-function binarySource(from: string, checksums: string | undefined): BinarySource {
-  return { from, ...(checksums === undefined ? {} : { checksumsFile: path.resolve(checksums) }) }
+function binarySource(from: string, { binariesChecksums, binariesChecksumsSha256 }: UpOptions): BinarySource {
+  return {
+    from,
+    ...(binariesChecksums === undefined ? {} : { checksumsFile: path.resolve(binariesChecksums) }),
+    ...(binariesChecksumsSha256 === undefined ? {} : { checksumsSha256: binariesChecksumsSha256 }),
+  }
 }
 
 function imagesStep(context: Context, made: Progress): Step {
