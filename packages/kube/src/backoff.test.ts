@@ -15,7 +15,7 @@ describe('backoffDelay', () => {
         const { baseMs, maxMs, jitter } = connectionBackoff
         const delay = backoffDelay(connectionBackoff, failures, () => chance)
         expect(delay).toBeGreaterThanOrEqual(baseMs)
-        expect(delay).toBeLessThan(maxMs * (1 + jitter))
+        expect(delay).toBeLessThanOrEqual(maxMs * (1 + jitter))
       }),
     )
   })

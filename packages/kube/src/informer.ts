@@ -47,6 +47,8 @@ export class Informer<T = KubeObject> {
   #resourceVersion: string | undefined
   #useWatchList = true
   #listOnce = false
+  /** Events, bookmarks and pages so far. */
+  #heard = 0
   #lastActivity: number | undefined
   #lastFill: number | undefined
   #silent = 0
@@ -137,6 +139,7 @@ export class Informer<T = KubeObject> {
   /** One watch, from its start to its end. Gives how long to wait before the next one, in milliseconds. */
   async #round(signal: AbortSignal): Promise<number> {
     const started = this.#clock.now()
+    const heard = this.#heard
     let failure: KubeError | undefined
     try {
       await this.#follow(signal)
@@ -149,7 +152,7 @@ export class Informer<T = KubeObject> {
           : new KubeError('BadResponse', `An object of ${this.name} could not be taken in.`, { cause: error })
       this.#onError(failure)
     }
-    const progressed = this.#lastActivity !== undefined && this.#lastActivity >= started
+    const progressed = this.#heard > heard
     if (progressed) this.#silent = 0
     const worked = progressed || this.#clock.now() - started > steadyMs
     if (worked) this.#failures = 0
@@ -168,7 +171,7 @@ export class Informer<T = KubeObject> {
       ...(fill ? { sendInitialEvents: true } : { resourceVersion: this.#resourceVersion }),
     })
     for await (const event of watch) {
-      this.#lastActivity = this.#clock.now()
+      this.#hear()
       if (event.type === 'BOOKMARK') {
         if (fill && !event.initialEventsEnd) continue
         this.#resourceVersion = event.resourceVersion
@@ -185,11 +188,16 @@ export class Informer<T = KubeObject> {
     }
   }
 
+  #hear(): void {
+    this.#heard += 1
+    this.#lastActivity = this.#clock.now()
+  }
+
   async #fillByList(signal: AbortSignal): Promise<void> {
     const fill = new Store<T>(this.#project)
     let version: string | undefined
     for await (const page of this.#client.pages(this.#what, { signal })) {
-      this.#lastActivity = this.#clock.now()
+      this.#hear()
       version = page.resourceVersion
       for (const item of page.items) fill.put(item)
     }

@@ -73,7 +73,8 @@ function parseYaml(text: string): Record<string, unknown> {
   if (text.length > sizeLimit) throw wrong(`it is larger than ${sizeLimit} characters`)
   let value: unknown
   try {
-    value = parse(text)
+    // no warnings either: they quote the text too
+    value = parse(text, { logLevel: 'error' })
   } catch (cause) {
     // no cause: the parser's message quotes the text, which may hold a secret
     const line =

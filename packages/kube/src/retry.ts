@@ -16,7 +16,7 @@ export function retryDelay(error: KubeError, tried: number, safeToRepeat: boolea
   if (tried >= mostRetries) return undefined
   const turnedAway = error.code === 'TooManyRequests' || error.status === 503
   if (turnedAway && error.retryAfterMs !== undefined) return error.retryAfterMs * (1 + 0.2 * random())
-  if (!safeToRepeat || tried >= mostFailures) return undefined
+  if (!safeToRepeat || !error.transient || tried >= mostFailures) return undefined
   if (error.code === 'Unreachable' || error.code === 'ServerError') return baseMs * 2 ** tried * (1 + random())
   return undefined
 }

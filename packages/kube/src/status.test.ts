@@ -32,6 +32,15 @@ describe('an answer that refuses', () => {
     expect(from(404, '<html>proxy</html>').code).toBe('BadResponse')
   })
 
+  it('is Invalid where an applied object does not fit its schema, though the server calls that an error of its own', () => {
+    const message = 'failed to create typed patch object (default/a; /v1, Kind=ConfigMap): .dta: field not declared in schema'
+    expect(from(500, { kind: 'Status', code: 500, message })).toMatchObject({ code: 'Invalid', transient: false })
+    expect(from(500, { kind: 'Status', code: 500, message: 'etcdserver: leader changed' })).toMatchObject({
+      code: 'ServerError',
+      transient: true,
+    })
+  })
+
   it('keeps how long to wait, from the header or the Status', () => {
     expect(from(429, '', '3').retryAfterMs).toBe(3000)
     expect(from(429, statusObject(429, 'TooManyRequests', { details: { retryAfterSeconds: 2 } })).retryAfterMs).toBe(2000)

@@ -79,10 +79,17 @@ export function isFieldConflict(details: StatusDetails | undefined): boolean {
   return details?.causes?.some((cause) => cause.reason === 'FieldManagerConflict') ?? false
 }
 
+/**
+ * What the API server says of an apply whose content does not fit the schema: a Status 500 without a reason, like an ill server's.
+ * Only its text tells it from one; where that changes, such an apply is tried again in vain, no more.
+ */
+const untypedPatch = /^failed to create typed patch object /
+
 function codeOf(httpStatus: number, status: Record<string, unknown> | undefined, details: StatusDetails | undefined): KubeErrorCode {
   const reason = byReason.get(String(status?.['reason'] ?? ''))
   if (reason === 'NotFound' || (reason === undefined && httpStatus === 404)) return details?.name ? 'NotFound' : 'BadResponse'
   if (reason !== undefined) return reason
+  if (httpStatus === 500 && !status?.['reason'] && untypedPatch.test(String(status?.['message'] ?? ''))) return 'Invalid'
   return byStatus.get(httpStatus) ?? (httpStatus >= 500 ? 'ServerError' : 'BadResponse')
 }
 

@@ -1,6 +1,7 @@
 import http from 'node:http'
 import https from 'node:https'
 import { isIP } from 'node:net'
+import { checkServerIdentity } from 'node:tls'
 import type { Clock } from './clock.ts'
 import type { ClientConfig } from './config.ts'
 import { Credentials, type Material } from './credentials.ts'
@@ -169,27 +170,30 @@ export class Transport {
     const what = `${request.method} ${this.#url.origin}${request.path.split('?')[0]}`
     if (expired) return new KubeError('Timeout', `No answer to ${what} within ${request.timeoutMs} ms. Try later.`, { cause })
     if (request.signal?.aborted) return new KubeError('Aborted', `${what} was stopped by its caller.`, { cause: request.signal.reason })
-    const code = cause instanceof Error && 'code' in cause ? ` (${String(cause.code)})` : ''
-    return new KubeError(
-      'Unreachable',
-      `Could not reach ${this.#url.origin}${code}. Check that the API server runs and that its certificate is trusted.`,
-      {
-        cause,
-      },
-    )
+    const code = cause instanceof Error && 'code' in cause ? String(cause.code) : ''
+    if (untrusted.test(code)) {
+      const message = `The certificate of ${this.#url.origin} is not trusted (${code}). Check the certificate authority and the server's name.`
+      return new KubeError('Unreachable', message, { cause, transient: false })
+    }
+    return new KubeError('Unreachable', `Could not reach ${this.#url.origin}${code ? ` (${code})` : ''}. Check that the API server runs.`, {
+      cause,
+    })
   }
 }
+
+/** Codes of OpenSSL's verification and of Node's check of names: waiting does not help. */
+const untrusted = /^(UNABLE_TO_|CERT_|SELF_SIGNED_|DEPTH_ZERO_|HOSTNAME_MISMATCH|INVALID_CA|PATH_LENGTH_|ERR_TLS_CERT)/
 
 function sameTls(one: Material, other: Material): boolean {
   return one.ca === other.ca && one.certificate === other.certificate && one.key === other.key
 }
 
 function tlsOptions(config: ClientConfig, material: Material, host: string): https.AgentOptions {
-  const bare = host.replace(/^\[|\]$/g, '')
-  const servername = config.serverName ?? (isIP(bare) ? undefined : bare)
+  const name = config.serverName ?? host.replace(/^\[|\]$/g, '')
   return {
     minVersion: 'TLSv1.2',
-    ...(servername === undefined ? {} : { servername }),
+    // an address is never sent as SNI (RFC 6066), but the certificate must be for it
+    ...(isIP(name) ? { checkServerIdentity: (_, certificate) => checkServerIdentity(name, certificate) } : { servername: name }),
     ...(material.ca === undefined ? {} : { ca: material.ca }),
     ...(material.certificate === undefined ? {} : { cert: material.certificate }),
     ...(material.key === undefined ? {} : { key: material.key }),
