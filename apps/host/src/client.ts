@@ -3,12 +3,14 @@ import { mkdir, open, readFile } from 'node:fs/promises'
 import { type IncomingMessage, request } from 'node:http'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import { z } from 'zod'
 import { cleanInstance, mountsBelow } from './clean.ts'
 import { HostError, type HostErrorCode } from './errors.ts'
-import { remove } from './files.ts'
+import { readJson, remove } from './files.ts'
 import type { ComponentAction, HostStatus } from './host.ts'
 import { checkInstanceId, paths } from './instance.ts'
 import { lockInstance } from './lock.ts'
+import { isAlive, signalTo } from './proc.ts'
 import type { ProgressLine } from './server.ts'
 import type { HostConfigInput } from './state.ts'
 
@@ -24,6 +26,7 @@ interface WorkOptions {
 }
 
 const program = join(import.meta.dirname, 'main.ts')
+const identitySchema = z.object({ pid: z.number(), startTime: z.string(), bootId: z.string() })
 const spawnTimeoutMs = 20_000
 const stopTimeoutMs = 120_000
 
@@ -161,7 +164,7 @@ export async function takeDown(options: InstanceOptions & WorkOptions & { readon
   if (await answers(client)) {
     await client.stop({ ...options, signal: options.signal ?? AbortSignal.timeout(stopTimeoutMs) })
     await untilUnlocked(options.instance)
-  }
+  } else await endDaemon(options.state)
   // After a good stop this finds nothing.
   await cleanInstance(options.instance, options.state)
   if (options.purge === true) await purgeState(options)
@@ -185,6 +188,16 @@ async function answers(client: HostClient): Promise<boolean> {
     return true
   } catch {
     return false
+  }
+}
+
+/** Kills a daemon that lives and does not answer: it could not be asked to stop, and would restart what is being removed. */
+async function endDaemon(state: string): Promise<void> {
+  const daemon = await readJson(paths(state).daemon, identitySchema).catch(() => undefined)
+  if (daemon === undefined) return
+  for (let attempt = 0; attempt < 100 && (await isAlive(daemon)); attempt++) {
+    signalTo(daemon.pid, 'SIGKILL')
+    await delay(50)
   }
 }
 

@@ -75,6 +75,8 @@ export function apiserverArguments(cluster: ClusterPlan, pki: ClusterPki, files:
     'proxy-client-key-file': pki.frontProxyClient.key,
     // The host has routes to pods but no kube-proxy: aggregated APIs and webhooks are reached at their endpoints.
     'enable-aggregator-routing': 'true',
+    // Watches would hold up the end of the server for a minute.
+    'shutdown-watch-termination-grace-period': '1s',
     'audit-policy-file': files.auditPolicy,
     'audit-log-path': files.auditLog,
     'audit-log-maxsize': '20',

@@ -4,6 +4,7 @@ import { remove, writeAtomic } from './files.ts'
 import { Host } from './host.ts'
 import { paths } from './instance.ts'
 import { lockInstance } from './lock.ts'
+import { identify } from './proc.ts'
 import { serveHost } from './server.ts'
 import { ensureInstance } from './state.ts'
 
@@ -26,7 +27,7 @@ export async function runDaemon(options: {
   const host = new Host({ instance: await ensureInstance(id, state), log, now: () => new Date() })
   const stopped = Promise.withResolvers<void>()
   const server = await serveHost(host, paths(state).socket, stopped.resolve)
-  await writeAtomic(paths(state).daemon, JSON.stringify({ pid: process.pid, startedAt: new Date().toISOString() }))
+  await writeAtomic(paths(state).daemon, JSON.stringify({ ...(await identify(process.pid)), startedAt: new Date().toISOString() }))
   log(`host of instance ${id} listens`)
   const rotation = setInterval(() => {
     host.rotateLogs().catch((error: unknown) => logger.warn(`logs were not rotated: ${messageOf(error)}`))
