@@ -25,6 +25,9 @@ export interface AgentOptions {
   readonly logger: Logger
 }
 
+/** A poll of the channel that takes longer than this, in milliseconds, hangs: the kubelet shall start the agent anew. */
+const hangMs = 5 * 60_000
+
 /** How often unused content is looked for, in milliseconds. */
 const trimMs = 10 * 60_000
 
@@ -34,7 +37,8 @@ const trimMs = 10 * 60_000
  */
 export async function runAgent({ client, settings, clock, logger }: AgentOptions, signal: AbortSignal): Promise<void> {
   let ready = false
-  const probes = new Probes({ ...settings.probes, ready: () => ready, alive: () => true })
+  let alive = (): boolean => true
+  const probes = new Probes({ ...settings.probes, ready: () => ready, alive: () => alive() })
   await probes.listen()
   try {
     const identityOptions = { api: client, namespace: settings.namespace, agentVersion, clock, logger }
@@ -71,6 +75,7 @@ export async function runAgent({ client, settings, clock, logger }: AgentOptions
         worker.accept(channel)
         reporter.changed()
       },
+      troubled: () => reporter.changed(),
     })
     const nodes = new Informer<NodeReport>(client, { apiVersion: 'v1', kind: 'Node', project: nodeReport })
     const { gitVersion } = await client.version({ signal })
@@ -113,6 +118,7 @@ export async function runAgent({ client, settings, clock, logger }: AgentOptions
     })
     manager.add({ name: 'cache', run: (stop) => trimAll(cache, clock, stop) })
     ready = true
+    alive = () => puller.silentMs < settings.pollMs + hangMs
     logger.info({ cluster: access.identity.cluster, generation: puller.generation, version: agentVersion }, 'the agent runs')
     await manager.run(signal)
     access.close()

@@ -32,12 +32,14 @@ export interface PullerOptions {
   readonly logger: Logger
   /** Told after the channel was stored. */
   readonly accepted: (channel: AcceptedChannel) => void
+  /** Told when trouble began, changed or ended. */
+  readonly troubled: () => void
 }
 
 /** Share of the interval by which polls are spread, so that a fleet does not ask in step. */
 const jitter = 0.2
 /** The wait doubles up to this while the registry fails, in milliseconds. */
-const maxWaitMs = 30_000
+const maxWaitMs = 15_000
 
 /**
  * Polls the channel. Only a channel that is verified, newer and stored changes anything: no answer, an error, a refusal or no channel
@@ -50,11 +52,12 @@ export class Puller {
   #trouble: ChannelTrouble | undefined
   /** A channel that was refused is not fetched again every two seconds. */
   #refused: { readonly digest: string; readonly error: unknown } | undefined
-  #polled = false
+  #polledAtMs: number
 
   constructor(options: PullerOptions) {
     this.#options = options
     this.#state = options.state
+    this.#polledAtMs = options.clock.now().getTime()
   }
 
   get current(): AcceptedChannel | undefined {
@@ -77,9 +80,9 @@ export class Puller {
     }
   }
 
-  /** True once the registry was asked, whatever it said. */
-  get polled(): boolean {
-    return this.#polled
+  /** Milliseconds since a poll last ended, however it ended: what does not end hangs. */
+  get silentMs(): number {
+    return this.#options.clock.now().getTime() - this.#polledAtMs
   }
 
   get expired(): boolean {
@@ -123,15 +126,18 @@ export class Puller {
   async pullOnce(signal: AbortSignal): Promise<boolean> {
     try {
       await this.#pull(signal)
-      if (this.#trouble !== undefined) this.#options.logger.info({ generation: this.generation }, 'the channel is readable again')
-      this.#trouble = undefined
+      if (this.#trouble !== undefined) {
+        this.#trouble = undefined
+        this.#options.logger.info({ generation: this.generation }, 'the channel is readable again')
+        this.#options.troubled()
+      }
       return true
     } catch (error) {
       if (signal.aborted) return true
       this.#tell(codeOf(error), messageOf(error))
       return error instanceof TrustError || error instanceof Refusal
     } finally {
-      this.#polled = true
+      this.#polledAtMs = this.#options.clock.now().getTime()
     }
   }
 
@@ -180,10 +186,11 @@ export class Puller {
   }
 
   #tell(reason: string, message: string): void {
-    const { clock, logger } = this.#options
+    const { clock, logger, troubled } = this.#options
     if (this.#trouble?.reason === reason) return
     this.#trouble = { since: this.#trouble?.since ?? clock.now().toISOString(), reason, message }
     logger.warn({ reason, detail: message }, 'cannot take the channel; what runs stays as it is')
+    troubled()
   }
 }
 

@@ -35,11 +35,13 @@ export async function pruneEntries(
     signal,
   })
   for (const { entry, outcome, message } of results) {
-    if (outcome === 'Gone') logger.info({ release: runtime.name, object: nameOf(entry) }, 'pruned an object')
-    if (outcome === 'Kept') logger.warn({ release: runtime.name, object: nameOf(entry), reason: message }, 'an object is kept')
-    if (outcome === 'Failed')
-      logger.warn({ release: runtime.name, object: nameOf(entry), reason: message }, 'an object could not be pruned')
+    const fields = { release: runtime.name, object: nameOf(entry), reason: message }
+    if (outcome === 'Gone') logger.debug(fields, 'pruned an object')
+    if (outcome === 'Kept') logger.warn(fields, 'an object is kept')
+    if (outcome === 'Failed') logger.warn(fields, 'an object could not be pruned')
   }
+  const gone = results.filter((result) => result.outcome === 'Gone').length
+  if (gone > 0) logger.info({ release: runtime.name, pruned: gone, left: remainingEntries(results).length }, 'pruned objects')
   return results
 }
 

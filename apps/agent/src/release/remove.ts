@@ -28,11 +28,9 @@ export async function remove(
   const { expired, live, signal } = options
   const decision = decide(services, content, expired)
   if (!decision.prune.includes(runtime.name)) return waiting(services, runtime, decision)
-  if (runtime.inventory.length > 0) {
-    services.logger.info(
-      { release: runtime.name, objects: runtime.inventory.length, generation: content.generation },
-      'prunes a release that the channel has not any more',
-    )
+  if (runtime.outcome?.reason !== releaseReasons.pruning) {
+    const fields = { release: runtime.name, objects: runtime.inventory.length, generation: content.generation }
+    services.logger.info(fields, 'takes away a release that the channel does not have any more')
   }
   await runtime.whileApplying(async () => runtime.release())
   services.releases.index(runtime)

@@ -1,0 +1,97 @@
+import type { ClusterReport } from '@muster/api'
+import { describe, expect, it } from 'vitest'
+import type { Clock } from './clock.ts'
+import { Reporter, reportOf } from './reporter.ts'
+
+const quiet = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
+const report = reportOf(
+  {
+    cluster: 'alpha',
+    generation: 1,
+    channelDigest: undefined,
+    agentVersion: '0.1.0',
+    kubernetesVersion: 'v1.37.2',
+    nodes: [],
+    releases: [],
+    channelUnreadable: undefined,
+  },
+  new Date('2026-01-01T00:00:00Z'),
+)
+
+/** A clock that waits for nobody: it records how long each wait would be, and ends it as told. */
+function manualClock(): { clock: Clock; waits: { ms: number; end: () => void }[]; next: () => Promise<void> } {
+  const waits: { ms: number; end: () => void }[] = []
+  let arrived = Promise.withResolvers<void>()
+  const clock: Clock = {
+    now: () => new Date(),
+    random: () => 0.5,
+    sleep: (ms, signal) =>
+      new Promise((resolve, reject) => {
+        if (signal.aborted) return reject(signal.reason)
+        signal.addEventListener('abort', () => reject(signal.reason), { once: true })
+        waits.push({ ms, end: resolve })
+        arrived.resolve()
+      }),
+  }
+  const next = async (): Promise<void> => {
+    while (waits.length === 0) {
+      await arrived.promise
+      arrived = Promise.withResolvers<void>()
+    }
+  }
+  return { clock, waits, next }
+}
+
+describe('reports', () => {
+  it('go out at the interval, and at once when something changed', async () => {
+    const { clock, waits, next } = manualClock()
+    const sent: ClusterReport[] = []
+    const reporter = new Reporter({
+      collect: () => report,
+      send: async (one) => void sent.push(one),
+      clock,
+      logger: quiet,
+      intervalMs: 10_000,
+    })
+    const stop = new AbortController()
+    const running = reporter.run(stop.signal)
+    await next()
+    waits.pop()?.end()
+    await next()
+    expect(sent).toHaveLength(1)
+    expect(waits.at(-1)?.ms).toBe(10_000)
+    waits.length = 0
+    reporter.changed()
+    await next()
+    waits.pop()?.end()
+    await next()
+    expect(sent).toHaveLength(2)
+    stop.abort()
+    await running
+  })
+
+  it('that the hub does not take hold up nothing, and are tried again', async () => {
+    const { clock, waits, next } = manualClock()
+    let tries = 0
+    const send = async (): Promise<void> => {
+      tries += 1
+      throw new Error('away')
+    }
+    const reporter = new Reporter({ collect: () => report, send, clock, logger: quiet, intervalMs: 10_000 })
+    const stop = new AbortController()
+    const running = reporter.run(stop.signal)
+    for (let i = 0; i < 4; i++) {
+      await next()
+      waits.pop()?.end()
+    }
+    await next()
+    expect(tries).toBe(2)
+    stop.abort()
+    await running
+  })
+
+  it('leave out what is not known', () => {
+    expect(report).not.toHaveProperty('channelDigest')
+    expect(report).not.toHaveProperty('channelUnreadable')
+  })
+})
