@@ -158,16 +158,17 @@ describe('an agent', () => {
     await client.patch(config, { data: { greeting: 'goodbye' } }, { type: 'merge', fieldManager: 'kubectl-edit' })
     expect(await eventually(async () => (await greeting()) === 'hello')).toBeLessThan(1_000)
     await fleet.reported((one) => release(one)?.driftCorrected === 1)
-    let note = ''
+    let event: KubeObject | undefined
     await eventually(async () => {
       const { items } = await client.list({ apiVersion: 'events.k8s.io/v1', kind: 'Event', namespace: shop })
-      note = items
-        .filter((one) => one['reason'] === 'DriftCorrected')
-        .map((one) => String(one['note']))
-        .join()
-      return note !== ''
+      event = items.find((one) => one['reason'] === 'DriftCorrected')
+      return event !== undefined
     })
-    expect(note).toMatch(/ConfigMap .*greeting.*\.data\.greeting changed by field manager "kubectl-edit" \(Update, \d{4}-/)
+    expect(event).toMatchObject({
+      type: 'Warning',
+      regarding: { kind: 'ConfigMap', name: 'greeting', uid: (await client.get(config)).metadata.uid },
+    })
+    expect(event?.['note']).toMatch(/ConfigMap .*greeting.*\.data\.greeting changed by field manager "kubectl-edit" \(Update, \d{4}-/)
     const object = await client.get({ apiVersion, kind: 'Release', name: shop })
     expect(object['status']).toMatchObject({ drift: { corrected: 1, lastManager: 'kubectl-edit' } })
   })

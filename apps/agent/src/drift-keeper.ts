@@ -1,4 +1,4 @@
-import { Controller, type EventRecorder, type InformerEvent, type KubeClient } from '@muster/kube'
+import { Controller, type EventRecorder, type InformerEvent, type KubeClient, type KubeObject } from '@muster/kube'
 import { ApplyRefusal, applyObject, type Drift, describeDrift, entryOf, managersOf, nameOf, unionInventory } from '@muster/reconcile'
 import type { Clock } from './clock.ts'
 import { CorrectionLimit } from './drift-limit.ts'
@@ -47,8 +47,13 @@ export class DriftKeeper {
     this.controller.enqueue(object.key)
   }
 
+  /** Asks for a closer look at an object. */
+  suspect(key: string): void {
+    this.controller.enqueue(key)
+  }
+
   /** Records an object that was brought back: an event on it, and the release's tally. */
-  corrected(runtime: ReleaseRuntime, drift: Drift): void {
+  corrected(runtime: ReleaseRuntime, drift: Drift, object: KubeObject): void {
     const { clock, events, logger, changed } = this.#options
     const note = describeDrift(drift)
     const manager = managersOf(drift)[0]
@@ -58,7 +63,7 @@ export class DriftKeeper {
       lastObject: nameOf(drift.ref),
       ...(manager === undefined ? {} : { lastManager: manager }),
     }
-    events.event(drift.ref, { type: 'Warning', reason: 'DriftCorrected', note, action: 'Apply' })
+    events.event(object, { type: 'Warning', reason: 'DriftCorrected', note, action: 'Apply' })
     logger.warn({ release: runtime.name, object: nameOf(drift.ref), managers: managersOf(drift), detail: note }, 'corrected drift')
     changed(runtime)
   }
@@ -88,7 +93,7 @@ export class DriftKeeper {
         runtime.drifting.delete(key)
         if (applied.difference === undefined) return
         this.#limit.corrected(key, clock.now().getTime())
-        this.corrected(runtime, applied.difference)
+        this.corrected(runtime, applied.difference, applied.object)
       } catch (error) {
         this.#drifting(runtime, key)
         if (error instanceof ApplyRefusal && error.code === 'Terminating') again = terminatingAgainMs

@@ -64,7 +64,8 @@ export class ReleasesWorker {
       logger,
       source: options.source,
       rewatch: () => this.#rewatch(),
-      corrected: (runtime, drift) => this.#drift.corrected(runtime, drift),
+      corrected: (runtime, drift, object) => this.#drift.corrected(runtime, drift, object),
+      suspect: (key) => this.#drift.suspect(key),
     }
     const reconciler = new ReleaseReconciler(services, options.wanted, (runtime) => {
       this.#enqueueDependents(runtime.name)

@@ -286,7 +286,8 @@ function autoscaler({ status, conditions }: View): Health {
   if (active?.status === 'False' && active.reason === 'ScalingDisabled')
     return suspended('Its target has no replicas, so it does not scale.')
   if (active?.status === 'False') return progressing(active.reason || 'ScalingInactive', active.message)
-  if (able === undefined) return progressing('NotObserved', 'The autoscaler controller has not seen it yet.')
+  // Its controller looks at a new one only after up to 15 s; until then the workload has the replicas that it has.
+  if (able === undefined) return healthy('Its controller has not looked at it yet.', 'NotObserved')
   return healthy(`It keeps ${count(status['currentReplicas'])} replicas.`)
 }
 

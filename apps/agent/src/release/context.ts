@@ -1,4 +1,4 @@
-import type { KubeClient } from '@muster/kube'
+import type { KubeClient, KubeObject } from '@muster/kube'
 import type { ContentSource } from '@muster/oci'
 import type { Drift } from '@muster/reconcile'
 import type { ChannelContent, ChannelRelease } from '@muster/trust'
@@ -22,7 +22,9 @@ export interface ReleaseServices {
   /** Watches exactly the kinds of which some release holds objects. */
   readonly rewatch: () => void
   /** Tells of an object that was brought back. */
-  readonly corrected: (runtime: ReleaseRuntime, drift: Drift) => void
+  readonly corrected: (runtime: ReleaseRuntime, drift: Drift, object: KubeObject) => void
+  /** Asks for a closer look at an object that may differ from what is signed. */
+  readonly suspect: (key: string) => void
 }
 
 /** One pass over one release that the channel wants. */

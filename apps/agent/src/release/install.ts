@@ -19,7 +19,7 @@ import type { ReleaseContext, ReleaseServices, Step } from './context.ts'
 import type { AppliedContent, Outcome } from './runtime.ts'
 
 /** What is applied is applied again after so long, in milliseconds, in case a watch missed something. */
-const resyncMs = 10 * 60_000
+export const resyncMs = 10 * 60_000
 const refusedAgainMs = 30_000
 const unreachableAgainMs = 5_000
 const applyBackoff = { baseMs: 1_000, maxMs: 60_000 }
@@ -106,6 +106,7 @@ async function applyBundle(services: ReleaseServices, context: ReleaseContext, b
   const failures = [...plan.failures, ...result.failures]
   runtime.inventory = unionInventory(runtime.inventory, madeEntries(plan, result.applied))
   runtime.appliedAtMs = clock.now().getTime()
+  runtime.rechecked = false
   const actions = [...result.applied.values()].map((one) => one.action)
   logger.info(
     {
@@ -151,7 +152,7 @@ function note({ corrected }: ReleaseServices, { runtime }: ReleaseContext, plann
   if (generation !== undefined) tracked.generation = generation
   runtime.drifting.delete(planned.key)
   // The same content as before, and yet a difference: that happened while nobody looked.
-  if (same && applied.difference !== undefined) corrected(runtime, applied.difference)
+  if (same && applied.difference !== undefined) corrected(runtime, applied.difference, applied.object)
 }
 
 function madeEntries(plan: Plan, applied: ReadonlyMap<string, Applied>): InventoryEntry[] {

@@ -3,13 +3,14 @@ import type { ChannelContent } from '@muster/trust'
 import { assess, assessRelease } from './assess.ts'
 import type { ReleaseContext, ReleaseServices, Step } from './context.ts'
 import { waitForDependencies } from './depend.ts'
-import { install, keepWhatRuns } from './install.ts'
+import { install, keepWhatRuns, resyncMs } from './install.ts'
 import { pruneLeftovers } from './leftovers.ts'
+import { recheck, settleMs } from './recheck.ts'
 import { remove } from './remove.ts'
 import { Interrupted, type Outcome, type ReleaseRuntime } from './runtime.ts'
 
 /** The way of a release, in order. Each step does one thing and is written so that it may be repeated at any time. */
-const steps: readonly Step[] = [waitForDependencies, install, assess, pruneLeftovers]
+const steps: readonly Step[] = [waitForDependencies, install, recheck, assess, pruneLeftovers]
 
 export interface Wanted {
   readonly content: ChannelContent
@@ -66,7 +67,8 @@ export class ReleaseReconciler {
     const outcome = await this.#walk(context)
     this.#tell(runtime, outcome)
     await objects.write(context.live, runtime, outcome, signal)
-    return outcome
+    const again = outcome.requeueAfterMs ?? resyncMs
+    return { ...outcome, requeueAfterMs: runtime.rechecked ? again : Math.min(again, settleMs) }
   }
 
   async #walk(context: ReleaseContext): Promise<Outcome> {

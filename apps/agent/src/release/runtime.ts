@@ -39,6 +39,8 @@ export class ReleaseRuntime {
   /** What is applied whole. */
   applied: AppliedContent | undefined
   appliedAtMs = 0
+  /** Whether what was applied has been compared with what the watches saw since. */
+  rechecked = false
   /** Applies that failed in a row. */
   failures = 0
   outcome: Outcome | undefined

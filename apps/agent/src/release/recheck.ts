@@ -1,0 +1,20 @@
+import { refOf } from '@muster/reconcile'
+import type { Step } from './context.ts'
+
+/** After so long, in milliseconds, the watches have seen what was applied. */
+export const settleMs = 1_500
+
+/**
+ * A change by another in the very moment of our apply can be seen before we know what our apply amounts to, and nothing would say so
+ * again. So what was applied is compared once more with what was seen, a little later.
+ */
+export const recheck: Step = async ({ clock, suspect, watches }, { runtime }) => {
+  if (runtime.rechecked || clock.now().getTime() - runtime.appliedAtMs < settleMs) return undefined
+  runtime.rechecked = true
+  for (const [key, { planned, ownership }] of runtime.tracked) {
+    const observed = watches.get(refOf(planned.object))
+    if (observed === 'unknown') runtime.rechecked = false
+    else if (observed === undefined || observed.ownership !== ownership || observed.added) suspect(key)
+  }
+  return undefined
+}
