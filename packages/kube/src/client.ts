@@ -16,6 +16,7 @@ import { startDeadline } from './deadline.ts'
 import { Discovery, type Resource } from './discovery.ts'
 import { isKubeError, KubeError } from './error.ts'
 import { describe, isObject, isRecord, type KubeObject, type Ref, refOf, type Selection, type TypedObject } from './object.ts'
+import { orAborted } from './or-aborted.ts'
 import { type Query, resourcePath, withQuery } from './resource-path.ts'
 import { retryDelay } from './retry.ts'
 import { errorFromAnswer, isFieldConflict } from './status.ts'
@@ -230,7 +231,7 @@ export class KubeClient {
    */
   async *watch<T extends TypedObject = KubeObject>(what: Selection, options: WatchOptions = {}): AsyncGenerator<WatchEvent<T>, void> {
     const doing = `watch ${describe({ kind: what.kind })}`
-    const resource = await this.resource(what.apiVersion, what.kind)
+    const resource = await this.resource(what.apiVersion, what.kind, options)
     const path = this.#collection(what, resource, {
       watch: 1,
       allowWatchBookmarks: true,
@@ -240,9 +241,7 @@ export class KubeClient {
     })
     const response = await this.#transport.open({ method: 'GET', path, signal: options.signal, timeoutMs: this.#timeoutMs })
     if (response.statusCode !== 200) {
-      const chunks: Buffer[] = []
-      for await (const chunk of response as AsyncIterable<Buffer>) if (chunks.length < 64) chunks.push(chunk)
-      const body = parseBody(Buffer.concat(chunks))
+      const body = parseBody(await this.#transport.rest(response, this.#timeoutMs))
       await this.#throwIfUnserved(what, response.statusCode ?? 0, body)
       throw errorFromAnswer({ doing, status: response.statusCode ?? 0, retryAfter: response.headers['retry-after'], body })
     }
@@ -251,8 +250,9 @@ export class KubeClient {
   }
 
   /** How a kind is served, from the server's discovery. Throws `UnknownKind`. */
-  async resource(apiVersion: string, kind: string): Promise<Resource> {
-    return await this.#discovery.resource(apiVersion, kind)
+  async resource(apiVersion: string, kind: string, options: { readonly signal?: AbortSignal | undefined } = {}): Promise<Resource> {
+    // others may wait for the same answer: the question itself goes on
+    return await orAborted(this.#discovery.resource(apiVersion, kind), options.signal, `the discovery of ${kind}`)
   }
 
   /** Any request. Gives JSON as a value and anything else as text. Repeated only if it reads. */
@@ -272,7 +272,7 @@ export class KubeClient {
   }
 
   async #call(what: Ref | Selection, path: (resource: Resource) => string, call: Omit<Call, 'path'>): Promise<unknown> {
-    const resource = await this.resource(what.apiVersion, what.kind)
+    const resource = await this.resource(what.apiVersion, what.kind, call)
     try {
       return await this.#request({ ...call, path: path(resource) })
     } catch (error) {

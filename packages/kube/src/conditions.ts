@@ -2,7 +2,7 @@
 export interface Condition {
   readonly type: string
   readonly status: 'True' | 'False' | 'Unknown'
-  readonly observedGeneration?: number
+  readonly observedGeneration?: number | undefined
   /** When `status` last changed, RFC 3339 in seconds. */
   readonly lastTransitionTime: string
   readonly reason: string
@@ -24,7 +24,7 @@ const messageLimit = 32_768
  * Sets one condition among others, in place if it is there. Keeps `lastTransitionTime` where `status` did not change,
  * and gives the very same array where nothing changed at all, so that callers can skip a write.
  */
-export function setCondition(conditions: readonly Condition[] | undefined, input: ConditionInput, now: Date): readonly Condition[] {
+export function setCondition(conditions: readonly Condition[] | undefined, input: ConditionInput, now: Date): Condition[] {
   const present = conditions ?? []
   const old = present.find((one) => one.type === input.type)
   const message = input.message.length > messageLimit ? `${input.message.slice(0, messageLimit - 1)}…` : input.message
@@ -38,7 +38,7 @@ export function setCondition(conditions: readonly Condition[] | undefined, input
     ...(observedGeneration === undefined ? {} : { observedGeneration }),
   }
   if (!old) return [...present, condition]
-  if (conditions && same(old, condition)) return conditions
+  if (conditions && same(old, condition)) return conditions as Condition[]
   return present.map((one) => (one === old ? condition : one))
 }
 
@@ -51,7 +51,7 @@ export function isConditionTrue(conditions: readonly Condition[] | undefined, ty
   return findCondition(conditions, type)?.status === 'True'
 }
 
-export function removeCondition(conditions: readonly Condition[] | undefined, type: string): readonly Condition[] {
+export function removeCondition(conditions: readonly Condition[] | undefined, type: string): Condition[] {
   return conditions?.filter((one) => one.type !== type) ?? []
 }
 

@@ -3,6 +3,7 @@ import { defaultSilenceMs, type KubeClient } from './client.ts'
 import { type Clock, pause, systemClock } from './clock.ts'
 import { KubeError } from './error.ts'
 import { describe, type KubeObject, type Selection } from './object.ts'
+import { orAborted } from './or-aborted.ts'
 import { type InformerEvent, Store } from './store.ts'
 
 /** A fill that says nothing for so long, in milliseconds, is done by LIST: the server may not know WatchList. */
@@ -108,18 +109,7 @@ export class Informer<T = KubeObject> {
 
   /** Waits until the view is complete. Throws `Aborted`. */
   async whenSynced(signal?: AbortSignal): Promise<void> {
-    if (this.#isSynced) return
-    if (!signal) return await this.#synced.promise
-    const aborted = Promise.withResolvers<void>()
-    const abort = () =>
-      aborted.reject(new KubeError('Aborted', `Waiting for the first list of ${this.name} was stopped.`, { cause: signal.reason }))
-    if (signal.aborted) abort()
-    signal.addEventListener('abort', abort, { once: true })
-    try {
-      await Promise.race([this.#synced.promise, aborted.promise])
-    } finally {
-      signal.removeEventListener('abort', abort)
-    }
+    await orAborted(this.#synced.promise, signal, `the first list of ${this.name}`)
   }
 
   /** Keeps the view until the signal is aborted; failures are retried for ever, with backoff. */

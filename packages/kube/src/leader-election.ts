@@ -3,6 +3,7 @@ import { type Clock, pause, systemClock } from './clock.ts'
 import { isKubeError, KubeError } from './error.ts'
 import { microTime } from './micro-time.ts'
 import type { ObjectMeta } from './object.ts'
+import { orAborted } from './or-aborted.ts'
 
 /** A lease that was not renewed for so long is free, in milliseconds. */
 const defaultLeaseMs = 15_000
@@ -81,15 +82,7 @@ export class LeaderElector {
 
   /** Resolves when this instance leads. Throws `Aborted`. */
   async whenLeading(signal: AbortSignal): Promise<void> {
-    const aborted = Promise.withResolvers<void>()
-    const abort = () => aborted.reject(new KubeError('Aborted', `Waiting for the ${this.name} was stopped.`, { cause: signal.reason }))
-    if (signal.aborted) abort()
-    signal.addEventListener('abort', abort, { once: true })
-    try {
-      await Promise.race([this.#elected.promise, aborted.promise])
-    } finally {
-      signal.removeEventListener('abort', abort)
-    }
+    await orAborted(this.#elected.promise, signal, `the ${this.name}`)
   }
 
   /** Stands for election, leads, and gives the lease back when the signal is aborted. Throws `LeaderLost`. Runs once. */

@@ -1,4 +1,4 @@
-import http from 'node:http'
+import type http from 'node:http'
 import https from 'node:https'
 import { isIP } from 'node:net'
 import { checkServerIdentity } from 'node:tls'
@@ -7,6 +7,7 @@ import type { ClientConfig } from './config.ts'
 import { Credentials, type Material } from './credentials.ts'
 import { startDeadline } from './deadline.ts'
 import { KubeError } from './error.ts'
+import { orAborted } from './or-aborted.ts'
 
 export interface TransportRequest {
   readonly method: string
@@ -56,6 +57,12 @@ export class Transport {
     this.#url = new URL(config.server)
     this.#credentials = new Credentials(config, options.clock)
     this.#fixedHeaders = { accept: 'application/json', 'user-agent': options.userAgent, ...impersonationHeaders(config) }
+    if (config.proxyUrl && !knowsProxies(process.versions.node)) {
+      throw new KubeError(
+        'Config',
+        `Node ${process.versions.node} knows no proxies. Use Node 24.5 or later, or a kubeconfig without proxy-url.`,
+      )
+    }
     if (this.#url.protocol === 'http:' && config.user && Object.keys(config.user).length > 0 && !isLoopback(this.#url.hostname)) {
       throw new KubeError('Config', `Credentials would go to ${config.server} unencrypted. Use https.`)
     }
@@ -97,6 +104,18 @@ export class Transport {
     }
   }
 
+  /** Reads what is left of an answer, within the usual limits. */
+  async rest(response: http.IncomingMessage, timeoutMs: number): Promise<Buffer> {
+    const cancel = this.#options.clock.after(timeoutMs, () => response.destroy())
+    try {
+      return await readBody(response, this.#options.bodyLimit)
+    } catch (cause) {
+      throw new KubeError('Unreachable', `The answer of ${this.#url.origin} was cut off. Try later.`, { cause })
+    } finally {
+      cancel()
+    }
+  }
+
   /** Ends all connections. */
   close(): void {
     this.#closed = true
@@ -113,17 +132,18 @@ export class Transport {
   }
 
   async #exchange(request: TransportRequest, signal: AbortSignal, use: 'requests' | 'watches'): Promise<http.IncomingMessage> {
-    const material = await this.#credentials.current()
-    signal.throwIfAborted()
-    const agent = this.#agentsFor(material)[use]
+    const material = await orAborted(this.#credentials.current(), signal, 'credentials')
+    const secure = this.#url.protocol === 'https:'
+    // loaded only where it is needed: as a module, node:http brings a web socket client along, 8 MB in each process
+    const protocol = secure ? https : await import('node:http')
+    const agent = this.#agentsFor(material, protocol.Agent)[use]
     const body = request.body === undefined ? undefined : Buffer.from(request.body)
     const headers: http.OutgoingHttpHeaders = { ...this.#fixedHeaders, ...request.headers }
     if (material.authorization) headers['authorization'] = material.authorization
     if (body) headers['content-length'] = body.length
     const prefix = this.#url.pathname.replace(/\/$/, '')
     return await new Promise((resolve, reject) => {
-      const secure = this.#url.protocol === 'https:'
-      const outgoing = (secure ? https : http).request({
+      const outgoing = protocol.request({
         agent,
         signal,
         headers,
@@ -139,7 +159,7 @@ export class Transport {
   }
 
   /** Agents hold the TLS material: other material, other agents; requests under way end on the old ones. */
-  #agentsFor(material: Material): Agents {
+  #agentsFor(material: Material, Agent: new (options: https.AgentOptions) => http.Agent): Agents {
     if (this.#closed) throw new KubeError('Aborted', 'This client is closed.')
     const old = this.#agents
     if (old && sameTls(old.material, material)) return old
@@ -147,7 +167,6 @@ export class Transport {
     // everything goes through the proxy where one is named, whatever the environment says of exceptions
     const proxyUrl = this.#config.proxyUrl
     const proxy = proxyUrl ? { proxyEnv: { HTTP_PROXY: proxyUrl, HTTPS_PROXY: proxyUrl, NO_PROXY: '' } } : {}
-    const Agent = this.#url.protocol === 'https:' ? https.Agent : http.Agent
     this.#agents = {
       material,
       requests: new Agent({
@@ -166,10 +185,11 @@ export class Transport {
   }
 
   #failure(request: TransportRequest, cause: unknown, expired: boolean): KubeError {
-    if (cause instanceof KubeError) return cause
+    if (cause instanceof KubeError && cause.code !== 'Aborted') return cause
     const what = `${request.method} ${this.#url.origin}${request.path.split('?')[0]}`
     if (expired) return new KubeError('Timeout', `No answer to ${what} within ${request.timeoutMs} ms. Try later.`, { cause })
     if (request.signal?.aborted) return new KubeError('Aborted', `${what} was stopped by its caller.`, { cause: request.signal.reason })
+    if (cause instanceof KubeError) return cause
     const code = cause instanceof Error && 'code' in cause ? String(cause.code) : ''
     if (untrusted.test(code)) {
       const message = `The certificate of ${this.#url.origin} is not trusted (${code}). Check the certificate authority and the server's name.`
@@ -210,6 +230,12 @@ function impersonationHeaders(config: ClientConfig): http.OutgoingHttpHeaders {
   for (const [key, values] of Object.entries(as.extra ?? {}))
     headers[`impersonate-extra-${encodeURIComponent(key.toLowerCase())}`] = [...values]
   return headers
+}
+
+/** Agents have `proxyEnv` since Node 24.5; older ones would go past the proxy without a word. */
+function knowsProxies(version: string): boolean {
+  const [major = 0, minor = 0] = version.split('.').map(Number)
+  return major > 24 || (major === 24 && minor >= 5)
 }
 
 function isLoopback(hostname: string): boolean {
