@@ -74,17 +74,6 @@ export class Cgroups {
     return [...found]
   }
 
-  /** Bytes of memory that a group uses, page cache included; undefined where it is not counted. */
-  async memory(path: string): Promise<number | undefined> {
-    for (const root of this.#roots) {
-      for (const file of ['memory.usage_in_bytes', 'memory.current']) {
-        const text = await readFile(join(root, path, file), 'utf8').catch(() => undefined)
-        if (text !== undefined) return Number(text)
-      }
-    }
-    return undefined
-  }
-
   /**
    * Kills what is left in a group and removes it with all below it.
    * @throws HostError `NotReady` when something does not go within `timeoutMs`

@@ -13,6 +13,7 @@ import {
   removeInstanceNetwork,
   takenAddresses,
 } from './network.ts'
+import { verifyNodeImage } from './node-image.ts'
 import { ensureInstancePki } from './pki.ts'
 import type { Component, ComponentStatus } from './process.ts'
 import { createRegistry, ensureRegistryAccess, type RegistryAccess } from './registry.ts'
@@ -117,6 +118,8 @@ export class Host {
    */
   async start(config: HostConfig | undefined, progress: Progress): Promise<void> {
     const started = await this.#exclusively(async (signal) => {
+      // Before anything that runs is touched: a damaged image must not take down nodes that have a good one.
+      if (config !== undefined) await verifyNodeImage(config.nodeImage)
       const before = await readDesired(this.instance.state)
       const desired = { ...before, running: true, ...(config === undefined ? {} : { config }) }
       await writeDesired(this.instance.state, desired)
@@ -136,6 +139,8 @@ export class Host {
     checkClusterName(name)
     const started = await this.#exclusively(async (signal) => {
       const desired = await readDesired(this.instance.state)
+      const made = this.#configured(desired)
+      await verifyNodeImage(made.nodeImage)
       if (!desired.clusters.some((cluster) => cluster.name === name)) {
         const index = freeIndex(desired)
         if (index === undefined) {
@@ -145,7 +150,6 @@ export class Host {
       }
       desired.running = true
       await writeDesired(this.instance.state, desired)
-      const made = this.#configured(desired)
       const base = await this.#base(desired, progress, signal)
       return base.plans.filter((plan) => plan.name === name).map((plan) => this.#startCluster(plan, base, made, progress))
     })

@@ -7,7 +7,7 @@ import { z } from 'zod'
 import type { Cgroups } from './cgroup.ts'
 import { HostError, messageOf } from './errors.ts'
 import { readJson, remove, writeAtomic } from './files.ts'
-import { childrenOf, commandLine, executableOf, identify, isAlive, type ProcessIdentity, signalTo } from './proc.ts'
+import { childrenOf, commandLine, executableOf, identify, isAlive, type ProcessIdentity, residentBytes, signalTo } from './proc.ts'
 
 /** What of control groups a component needs. */
 export type ComponentGroups = Pick<Cgroups, 'ensure' | 'joinFiles' | 'pids'>
@@ -50,6 +50,8 @@ export interface ComponentStatus {
   readonly pid?: number
   /** Start of this run, RFC 3339. */
   readonly since?: string
+  /** Resident memory of the process, in bytes. */
+  readonly memoryBytes?: number
   readonly restarts: number
   readonly message?: string
 }
@@ -100,11 +102,14 @@ export class Component {
   }
 
   async status(): Promise<ComponentStatus> {
+    const pid = await this.pid()
+    const memoryBytes = pid === undefined ? 0 : await residentBytes(pid)
+    // From here on nothing waits: state and count belong together.
     const run = this.#run
     return {
       name: this.spec.name,
       state: this.#state,
-      ...(run === undefined ? {} : { pid: await this.#target(run.identity.pid), since: run.startedAt.toISOString() }),
+      ...(run === undefined || pid === undefined ? {} : { pid, since: run.startedAt.toISOString(), memoryBytes }),
       restarts: this.#restarts,
       ...(this.#message === undefined ? {} : { message: this.#message }),
     }

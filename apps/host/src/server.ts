@@ -8,6 +8,8 @@ import type { Host } from './host.ts'
 import { readLog } from './logs.ts'
 import { hostConfigSchema } from './state.ts'
 
+/** Of `sun_path` (unix(7)), less its end. */
+const socketPathLimit = 107
 const bodyLimit = 64 * 1024
 const defaultTailBytes = 64 * 1024
 const createSchema = z.strictObject({ name: z.string(), nodes: z.number().int().min(1).max(16).default(1) })
@@ -25,6 +27,12 @@ export type ProgressLine =
  * and answered.
  */
 export async function serveHost(host: Host, socket: string, onStopped: () => void): Promise<{ close(): Promise<void> }> {
+  if (Buffer.byteLength(socket) > socketPathLimit) {
+    throw new HostError(
+      'InstanceInvalid',
+      `${socket} is longer than the ${socketPathLimit} bytes that a Unix socket may have; choose a shorter state folder.`,
+    )
+  }
   await mkdir(dirname(socket), { recursive: true, mode: 0o700 })
   await remove(socket)
   const server: Server = createServer((request, response) => {
