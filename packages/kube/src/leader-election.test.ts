@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { pause } from './clock.ts'
 import { KubeError } from './error.ts'
 import { LeaderElector } from './leader-election.ts'
 import type { KubeObject } from './object.ts'
@@ -42,8 +43,8 @@ class FakeLeases {
   }
 }
 
-function stand(leases: FakeLeases, identity: string, clock = new ManualClock()) {
-  const elector = new LeaderElector(leases.client, { name: 'muster', namespace: 'muster-system', identity, clock })
+function stand(leases: FakeLeases, identity: string, clock = new ManualClock(), client = leases.client) {
+  const elector = new LeaderElector(client, { name: 'muster', namespace: 'muster-system', identity, clock })
   const stop = new AbortController()
   const ended = elector.run(stop.signal)
   ended.catch(() => {})
@@ -93,6 +94,27 @@ describe('LeaderElector', () => {
     await clock.advance(3_000)
     await expect(ended).rejects.toMatchObject({ code: 'LeaderLost' })
     expect(elector.leading).toBe(false)
+  })
+
+  it('steps down in time even if its renewal hangs', async () => {
+    const leases = new FakeLeases()
+    const clock = new ManualClock()
+    const hangs = { now: false }
+    const client = {
+      ...leases.client,
+      // as KubeClient does: an error when the time of the call is over
+      find: async (ref: never, { timeoutMs }: { timeoutMs: number }) => {
+        if (hangs.now) await pause(timeoutMs, undefined, clock)
+        if (hangs.now) throw new KubeError('Timeout', 'hangs')
+        return await leases.client.find(ref)
+      },
+    } as unknown as typeof leases.client
+    const { elector, ended } = stand(leases, 'one', clock, client)
+    await until(() => elector.leading)
+    hangs.now = true
+    await clock.advance(10_000)
+    expect(elector.leading).toBe(false)
+    await expect(ended).rejects.toMatchObject({ code: 'LeaderLost' })
   })
 
   it('steps down at once when somebody else has the lease', async () => {
