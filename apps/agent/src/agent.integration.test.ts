@@ -289,6 +289,27 @@ describe('an agent', () => {
     })
   })
 
+  it('gives up waiting for what never comes as soon as a newer generation wants something else', async () => {
+    const good = await fleet.publish(shop, '1.2.0', manifests('good'))
+    const group = `g${id}.example.test`
+    const crd: Ref = { apiVersion: 'apiextensions.k8s.io/v1', kind: 'CustomResourceDefinition', name: `widgets.${group}` }
+    const name = `stuck-${id}`
+    const first = await fleet.publish(name, '1.0.0', definition(group, 'gadgets'))
+    await fleet.channel([good, first])
+    await fleet.reported((one) => release(one, name)?.ready === true)
+    // A second definition of the same kind is never served; the wait for it would take a minute.
+    await fleet.channel([
+      good,
+      await fleet.publish(name, '1.0.1', [definition(group, 'gadgets'), definition(group, 'widgets')].join('---\n')),
+    ])
+    await eventually(async () => (await client.find(crd)) !== undefined)
+    const started = performance.now()
+    await fleet.channel([good, first])
+    await fleet.reported((one) => one.generation === fleet.generation && release(one, name)?.ready === true)
+    await eventually(async () => (await client.find(crd)) === undefined)
+    expect(performance.now() - started).toBeLessThan(20_000)
+  })
+
   it('waits with a prune that is larger than its share until it is agreed to, then prunes exactly the inventory', async () => {
     const bystander = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'bystander', namespace: system } }
     await client.create(bystander)
@@ -319,6 +340,27 @@ kind: ConfigMap
 metadata:
   name: extra
 `
+
+function definition(group: string, plural: string): string {
+  return `apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata:
+  name: ${plural}.${group}
+spec:
+  group: ${group}
+  scope: Namespaced
+  names:
+    kind: Widget
+    plural: ${plural}
+  versions:
+    - name: v1
+      served: true
+      storage: true
+      schema:
+        openAPIV3Schema:
+          type: object
+`
+}
 
 async function blobs(root: string): Promise<Set<string>> {
   const entries = await readdir(root, { recursive: true, withFileTypes: true })

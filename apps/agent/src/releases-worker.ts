@@ -10,7 +10,7 @@ import type { ReleaseServices } from './release/context.ts'
 import { ReleaseReconciler, type Wanted } from './release/reconciler.ts'
 import { clusterLabel, ReleaseObjects } from './release/release-object.ts'
 import { Releases } from './release/releases.ts'
-import type { ReleaseRuntime } from './release/runtime.ts'
+import { type ReleaseRuntime, targetOf } from './release/runtime.ts'
 import { Watches } from './watches.ts'
 
 export interface ReleasesWorkerOptions {
@@ -102,10 +102,7 @@ export class ReleasesWorker {
   accept({ content }: AcceptedChannel): void {
     const wanted = new Map(content.releases.map((entry) => [entry.name, entry]))
     for (const runtime of this.releases.all()) {
-      const entry = wanted.get(runtime.name)
-      const same =
-        runtime.applied !== undefined && entry?.bundle.digest === runtime.applied.digest && entry.namespace === runtime.applied.namespace
-      if (!same) runtime.interrupt()
+      runtime.interrupt(targetOf(wanted.get(runtime.name)))
       this.#controller.enqueue(runtime.name)
     }
     for (const name of wanted.keys()) this.#controller.enqueue(name)

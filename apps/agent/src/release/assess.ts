@@ -7,10 +7,16 @@ import type { Outcome, ReleaseRuntime, Tracked } from './runtime.ts'
 /** Watches tell of every change; this is for what says nothing. */
 const lookAgainMs = 10_000
 
+/**
+ * What an earlier version left is kept until the new one is healthy, as it may still be needed; but no longer than this, in milliseconds,
+ * as it may be the very thing that keeps the new one from becoming healthy.
+ */
+const leftoverGraceMs = 120_000
+
 /** Whether what was applied is healthy. Nothing waits here: each change of an object asks again. */
-export const assess: Step = async ({ watches }, { runtime }) => {
+export const assess: Step = async ({ clock, watches }, { runtime }) => {
   const outcome = assessRelease(runtime, watches)
-  return outcome.ready ? undefined : outcome
+  return outcome.ready || clock.now().getTime() - runtime.appliedAtMs >= leftoverGraceMs ? undefined : outcome
 }
 
 /** How a release stands by the health of its objects. */

@@ -4,6 +4,7 @@ import {
   type Applied,
   applyPlan,
   entryOf,
+  isProtected,
   nameOf,
   type ObjectFailure,
   type Plan,
@@ -31,7 +32,8 @@ export const install: Step = async (services, context) => {
   const { entry, content, runtime, signal } = context
   const publishers = JSON.stringify(content.publishers)
   const { applied } = runtime
-  const current = applied !== undefined && applied.digest === entry.bundle.digest && applied.namespace === entry.namespace
+  const current =
+    applied !== undefined && runtime.complete && applied.digest === entry.bundle.digest && applied.namespace === entry.namespace
   const due = services.clock.now().getTime() - runtime.appliedAtMs >= resyncMs
   if (current && applied.publishers === publishers && !due) return undefined
   let bundle: LoadedBundle
@@ -92,6 +94,7 @@ async function applyBundle(services: ReleaseServices, context: ReleaseContext, b
   runtime.inventory = unionInventory(runtime.inventory, plannedInventory(plan))
   await services.objects.write(context.live, runtime, runtime.outcome, signal)
   const result = await runtime.whileApplying(async () => {
+    runtime.complete = false
     track(runtime.tracked, plan, same)
     releases.index(runtime)
     rewatch()
@@ -130,6 +133,7 @@ async function applyBundle(services: ReleaseServices, context: ReleaseContext, b
     publishers: JSON.stringify(content.publishers),
   }
   runtime.applied = applied
+  runtime.complete = true
   return undefined
 }
 
@@ -151,6 +155,8 @@ function note({ corrected }: ReleaseServices, { runtime }: ReleaseContext, plann
   if (uid !== undefined) tracked.uid = uid
   if (generation !== undefined) tracked.generation = generation
   runtime.drifting.delete(planned.key)
+  // Should this apply be ended early, prune must still know which of these the release made.
+  if (planned.ours && isProtected(planned.object)) runtime.inventory = unionInventory(runtime.inventory, [entryOf(applied.object)])
   // The same content as before, and yet a difference: that happened while nobody looked.
   if (same && applied.difference !== undefined) corrected(runtime, applied.difference, applied.object)
 }

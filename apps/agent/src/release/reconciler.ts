@@ -1,5 +1,4 @@
-import { releaseReasons } from '@muster/api'
-import type { ChannelContent } from '@muster/trust'
+import type { ChannelContent, ChannelRelease } from '@muster/trust'
 import { assess, assessRelease } from './assess.ts'
 import type { ReleaseContext, ReleaseServices, Step } from './context.ts'
 import { waitForDependencies } from './depend.ts'
@@ -7,7 +6,7 @@ import { install, keepWhatRuns, resyncMs } from './install.ts'
 import { pruneLeftovers } from './leftovers.ts'
 import { recheck, settleMs } from './recheck.ts'
 import { remove } from './remove.ts'
-import { Interrupted, type Outcome, type ReleaseRuntime } from './runtime.ts'
+import { Interrupted, type Outcome, type ReleaseRuntime, targetOf } from './runtime.ts'
 
 /** The way of a release, in order. Each step does one thing and is written so that it may be repeated at any time. */
 const steps: readonly Step[] = [waitForDependencies, install, recheck, assess, pruneLeftovers]
@@ -35,9 +34,10 @@ export class ReleaseReconciler {
     // Without a channel that was verified nothing is known, so nothing is done.
     if (wanted === undefined) return undefined
     const runtime = this.#services.releases.of(name)
-    const signal = runtime.work(stop)
+    const entry = wanted.content.releases.find((release) => release.name === name)
+    const signal = runtime.work(stop, targetOf(entry))
     try {
-      const outcome = await this.#pass(runtime, wanted, signal)
+      const outcome = await this.#pass(runtime, wanted, entry, signal)
       return outcome?.requeueAfterMs === undefined ? undefined : { requeueAfterMs: outcome.requeueAfterMs }
     } catch (error) {
       if (stop.aborted || !(signal.reason instanceof Interrupted)) throw error
@@ -46,9 +46,13 @@ export class ReleaseReconciler {
     }
   }
 
-  async #pass(runtime: ReleaseRuntime, { content, expired }: Wanted, signal: AbortSignal): Promise<Outcome | undefined> {
+  async #pass(
+    runtime: ReleaseRuntime,
+    { content, expired }: Wanted,
+    entry: ChannelRelease | undefined,
+    signal: AbortSignal,
+  ): Promise<Outcome | undefined> {
     const { objects, releases } = this.#services
-    const entry = content.releases.find((release) => release.name === runtime.name)
     if (entry === undefined) {
       const live = await objects.find(runtime.name, signal)
       if (live !== undefined) releases.remember(live)
@@ -78,8 +82,7 @@ export class ReleaseReconciler {
       if (step === waitForDependencies) await keepWhatRuns(this.#services, context)
       return outcome
     }
-    const outcome = assessRelease(context.runtime, this.#services.watches)
-    return outcome.ready ? outcome : { ready: false, reason: releaseReasons.progressing, message: outcome.message, requeueAfterMs: 1_000 }
+    return assessRelease(context.runtime, this.#services.watches)
   }
 
   #tell(runtime: ReleaseRuntime, outcome: Outcome): void {

@@ -79,8 +79,10 @@ describe('a release', () => {
   it('has its work ended at once when something newer is wanted, and not that of another', () => {
     const [one, other] = [new ReleaseRuntime('one'), new ReleaseRuntime('other')]
     const stop = new AbortController().signal
-    const [work, unrelated] = [one.work(stop), other.work(stop)]
-    one.interrupt()
+    const [work, unrelated] = [one.work(stop, 'a'), other.work(stop, 'a')]
+    one.interrupt('a')
+    expect(work.aborted).toBe(false)
+    one.interrupt('b')
     expect(work.reason).toBeInstanceOf(Interrupted)
     expect(unrelated.aborted).toBe(false)
   })

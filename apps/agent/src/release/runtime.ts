@@ -1,5 +1,6 @@
 import type { InventoryEntry, Release, ReleaseReason, ReleaseReport } from '@muster/api'
 import type { PlannedObject } from '@muster/reconcile'
+import type { ChannelRelease } from '@muster/trust'
 
 /** How a release stands: what its condition `Ready` says. */
 export interface Outcome {
@@ -19,6 +20,11 @@ export interface Tracked {
   generation?: number
 }
 
+/** What a channel's entry amounts to, as one string: the same bundle into another namespace is another target. */
+export function targetOf(entry: ChannelRelease | undefined): string | undefined {
+  return entry === undefined ? undefined : `${entry.bundle.digest} ${entry.namespace ?? ''}`
+}
+
 /** Which content is applied: the same bundle into another namespace is another content. */
 export interface AppliedContent {
   readonly digest: string
@@ -36,8 +42,10 @@ export class ReleaseRuntime {
   readonly name: string
   inventory: readonly InventoryEntry[] = []
   readonly tracked = new Map<string, Tracked>()
-  /** What is applied whole. */
+  /** What was last applied whole. */
   applied: AppliedContent | undefined
+  /** False while something else than `applied` is tracked: from the start of an apply until it has succeeded. */
+  complete = false
   appliedAtMs = 0
   /** Whether what was applied has been compared with what the watches saw since. */
   rechecked = false
@@ -50,6 +58,7 @@ export class ReleaseRuntime {
   /** What the Release object said when it was last read: what runs, after a restart. */
   remembered: { digest: string; version: string; signedBy: readonly string[] } | undefined
   #work: AbortController | undefined
+  #target: string | undefined
   #applying = false
   readonly #corrections = new Set<Promise<unknown>>()
 
@@ -57,15 +66,19 @@ export class ReleaseRuntime {
     this.name = name
   }
 
-  /** Starts a piece of work that `interrupt` ends at once. */
-  work(signal: AbortSignal): AbortSignal {
+  /**
+   * Starts a piece of work that `interrupt` ends at once.
+   * @param target what it works towards: the digest and namespace wanted, or nothing where the release is taken away
+   */
+  work(signal: AbortSignal, target: string | undefined): AbortSignal {
     this.#work = new AbortController()
+    this.#target = target
     return AbortSignal.any([signal, this.#work.signal])
   }
 
-  /** Ends what is under way for this release: something newer is wanted. */
-  interrupt(): void {
-    this.#work?.abort(new Interrupted(this.name))
+  /** Ends what is under way for this release, unless it works towards this very target. */
+  interrupt(target: string | undefined): void {
+    if (this.#target !== target) this.#work?.abort(new Interrupted(this.name))
   }
 
   get applying(): boolean {
@@ -101,6 +114,7 @@ export class ReleaseRuntime {
     this.tracked.clear()
     this.drifting.clear()
     this.applied = undefined
+    this.complete = false
   }
 
   /** What the hub is told. Undefined until something is known. */

@@ -1,0 +1,169 @@
+import type { KubeClient, KubeObject, Ref } from '@muster/kube'
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
+import { entryOf, type InventoryEntry, prune, refOf, remainingEntries } from './index.ts'
+import { TestInstaller } from './testing/installer.ts'
+
+let installer: TestInstaller
+let client: KubeClient
+let id: string
+let release: string
+
+beforeAll(async () => {
+  installer = await TestInstaller.connect(inject('kubeconfig'))
+  client = installer.client
+  id = installer.id
+  release = `home-${id}`
+  await client.create({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: release } })
+})
+
+afterAll(async () => {
+  await client.delete({ apiVersion: 'v1', kind: 'Namespace', name: release })
+  client.close()
+})
+
+describe('a bundle with a definition', () => {
+  const definition = (group: string): KubeObject => ({
+    apiVersion: 'apiextensions.k8s.io/v1',
+    kind: 'CustomResourceDefinition',
+    metadata: { name: `widgets.${group}` },
+    spec: {
+      group,
+      scope: 'Namespaced',
+      names: { kind: 'Widget', plural: 'widgets' },
+      versions: [
+        {
+          name: 'v1',
+          served: true,
+          storage: true,
+          schema: { openAPIV3Schema: { type: 'object', 'x-kubernetes-preserve-unknown-fields': true } },
+        },
+      ],
+    },
+  })
+
+  it('has its custom resources applied as soon as they are served, and all of it pruned again', async () => {
+    const group = `g${id}.example.test`
+    const name = `widgets-${id}`
+    const widget: KubeObject = { apiVersion: `${group}/v1`, kind: 'Widget', metadata: { name: 'one' }, spec: { size: 1 } }
+    const result = await installer.install([widget, definition(group)], name)
+    expect(result.failures).toEqual([])
+    expect([...result.applied.keys()]).toEqual([
+      `CustomResourceDefinition.apiextensions.k8s.io//widgets.${group}`,
+      `Namespace//${name}`,
+      `Widget.${group}/${name}/one`,
+    ])
+    const inventory = [...result.applied.values()].map((one) => entryOf(one.object))
+    await pruneAll(inventory, name)
+    expect(await client.find(refOf(definition(group)))).toBeUndefined()
+  })
+})
+
+async function pruneAll(inventory: readonly InventoryEntry[], name: string, inUse?: (ref: Ref) => string | undefined) {
+  let left: readonly InventoryEntry[] = inventory
+  for (let round = 0; left.length > 0; round++) {
+    const results = await prune(client, left, { release: name, ...(inUse === undefined ? {} : { inUse }) })
+    left = remainingEntries(results)
+    if (round > 300) throw new Error(results.map((one) => one.message).join(' '))
+    if (left.length > 0) await new Promise((resolve) => setTimeout(resolve, 100))
+  }
+}
+
+describe('prune', () => {
+  it('deletes exactly the inventory: not what was there before, not what is no longer ours, not a successor', async () => {
+    const name = `prune-${id}`
+    const namespace = `kept-${id}`
+    await client.create({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } })
+    await client.create({ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'bystander', namespace }, data: {} })
+    const objects = ['a', 'b', 'c'].map(
+      (one): KubeObject => ({ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: one }, data: { x: '1' } }),
+    )
+    const { plan, applied, failures } = await installer.install(objects, name, namespace)
+    expect(failures).toEqual([])
+    expect(plan.objects.map((item) => item.object.kind)).toEqual(['ConfigMap', 'ConfigMap', 'ConfigMap'])
+    const inventory = [...applied.values()].map((one) => entryOf(one.object))
+    await installer.meddle(
+      { apiVersion: 'v1', kind: 'ConfigMap', name: 'b', namespace },
+      { metadata: { labels: { 'muster.dev/release': 'another' } } },
+      'merge',
+    )
+    const results = await prune(client, inventory, { release: name })
+    expect(results.map(({ entry, outcome }) => [entry.name, outcome])).toEqual([
+      ['c', 'Gone'],
+      ['b', 'Kept'],
+      ['a', 'Gone'],
+    ])
+    const left = await client.list({ apiVersion: 'v1', kind: 'ConfigMap', namespace })
+    expect(
+      left.items
+        .map((item) => item.metadata.name)
+        .filter((one) => one !== 'kube-root-ca.crt')
+        .sort(),
+    ).toEqual(['b', 'bystander'])
+    await client.delete({ apiVersion: 'v1', kind: 'Namespace', name: namespace })
+  })
+
+  it('keeps a namespace that was there before, even when the bundle names it', async () => {
+    const namespace = `before-${id}`
+    await client.create({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } })
+    const { plan } = await installer.install(
+      [{ apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } }],
+      `taker-${id}`,
+      namespace,
+    )
+    expect(plan.objects).toEqual([expect.objectContaining({ ours: false })])
+    await client.delete({ apiVersion: 'v1', kind: 'Namespace', name: namespace })
+  })
+
+  it('keeps a protected object whose uid is not the one that the release made', async () => {
+    const name = `claim-${id}`
+    const { applied } = await installer.install(
+      [
+        {
+          apiVersion: 'v1',
+          kind: 'PersistentVolumeClaim',
+          metadata: { name: 'data' },
+          spec: { accessModes: ['ReadWriteOnce'], resources: { requests: { storage: '1Gi' } } },
+        },
+      ],
+      name,
+      release,
+    )
+    const inventory = [...applied.values()].map((one) => ({ ...entryOf(one.object), uid: '00000000-0000-0000-0000-000000000000' }))
+    const results = await prune(client, inventory, { release: name })
+    expect(results).toEqual([expect.objectContaining({ outcome: 'Kept' })])
+  })
+
+  it('says what a deletion waits for, and does not go on to what it needs', async () => {
+    const name = `stuck-${id}`
+    const { applied } = await installer.install(
+      [
+        { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'held', finalizers: ['example.test/hold'] } },
+        { apiVersion: 'v1', kind: 'ServiceAccount', metadata: { name: 'needed' } },
+      ],
+      name,
+      release,
+    )
+    const inventory = [...applied.values()].map((one) => entryOf(one.object))
+    const results = await prune(client, inventory, { release: name })
+    expect(results).toEqual([
+      expect.objectContaining({ outcome: 'Deleting', message: expect.stringContaining('example.test/hold') }),
+      expect.objectContaining({ outcome: 'Waiting', message: expect.stringContaining('held') }),
+    ])
+    expect(remainingEntries(results)).toHaveLength(2)
+    await client.patch(
+      { apiVersion: 'v1', kind: 'ConfigMap', name: 'held', namespace: release },
+      { metadata: { finalizers: null } },
+      { type: 'merge' },
+    )
+    await pruneAll(inventory, name)
+  })
+
+  it('keeps what another release uses', async () => {
+    const name = `used-${id}`
+    const { applied } = await installer.install([{ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'x' } }], name, name)
+    const inventory = [...applied.values()].map((one) => entryOf(one.object))
+    await pruneAll(inventory, name, (ref) => (ref.kind === 'Namespace' ? 'Release shop runs in it.' : undefined))
+    expect(await client.find({ apiVersion: 'v1', kind: 'Namespace', name })).toBeDefined()
+    await client.delete({ apiVersion: 'v1', kind: 'Namespace', name })
+  })
+})
