@@ -8,6 +8,7 @@ const everywhere = { exclude: ['**/node_modules/**'] }
  * `test/environment/setup.ts` brings up once per run under an instance id of its own.
  */
 export default defineConfig({
+  cacheDir: '.cache/vitest',
   test: {
     reporters: ['default', new ClosingLine()],
     projects: [

@@ -42,7 +42,7 @@ export async function openKeyring(dir: string, now: Date): Promise<Keyring> {
   const authority = await once(path.join(dir, 'hub-authority.json'), async () =>
     JSON.stringify(await createAuthority('muster-hub', { days: 365 * 10, now })),
   )
-  const trustRoot = await once(path.join(dir, 'root.json'), async () => {
+  const trustRoot = await once(path.join(dir, 'trust-root.json'), async () => {
     const expires = new Date(now)
     expires.setUTCFullYear(expires.getUTCFullYear() + yearsOfRoot)
     return Buffer.from(
@@ -61,7 +61,7 @@ export async function openKeyring(dir: string, now: Date): Promise<Keyring> {
 }
 
 async function keyPair(dir: string, name: string): Promise<KeyPair> {
-  const text = await once(path.join(dir, `${name}.json`), async () => JSON.stringify(createKeyPair()))
+  const text = await once(path.join(dir, `${name}.keys.json`), async () => JSON.stringify(createKeyPair()))
   const keys = parse<KeyPair>(text, dir)
   // The public half also as a file of its own, for tools that verify.
   await once(path.join(dir, `${name}.pub`), async () => keys.publicKey)

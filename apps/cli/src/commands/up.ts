@@ -66,7 +66,7 @@ export async function up(context: Context, options: UpOptions): Promise<void> {
     buildStep(context, options, made),
     imagesStep(context, made),
     registryStep(context, made),
-    ...['hub', ...children].map((name) => clusterStep(context, made, name)),
+    clustersStep(context, made, ['hub', ...children]),
     hubStep(context, made),
     ...['hub', ...children].map((name) => joinStep(context, made, name)),
     ...(options.example ? exampleSteps(context, made) : []),
@@ -177,12 +177,13 @@ function registryStep(context: Context, made: Progress): Step {
   }
 }
 
-function clusterStep(context: Context, made: Progress, name: string): Step {
+function clustersStep(context: Context, made: Progress, names: readonly string[]): Step {
   return {
-    title: `Start cluster ${name}`,
+    title: `Start the clusters ${names.join(', ')}`,
     run: async (say) => {
-      await needed(made.host).createCluster({ name }, { signal: context.signal, onProgress: say })
-      return `Cluster ${name} is up`
+      const host = needed(made.host)
+      await Promise.all(names.map((name) => host.createCluster({ name }, { signal: context.signal, onProgress: say })))
+      return `The clusters ${names.join(', ')} are up`
     },
   }
 }
