@@ -200,6 +200,17 @@ describe('an agent', () => {
     await fleet.reported((one) => release(one)?.driftCorrected === 3 && release(one)?.ready === true)
   })
 
+  it('makes its Release object again when someone deletes it, with all that it knew', async () => {
+    const ref: Ref = { apiVersion, kind: 'Release', name: shop }
+    const before = await client.get(ref)
+    await client.delete(ref)
+    await eventually(async () => (await client.find(ref))?.['status'] !== undefined)
+    const after = await client.get(ref)
+    expect(after.metadata.uid).not.toBe(before.metadata.uid)
+    const { inventory, drift, appliedDigest } = before['status'] as Record<string, unknown>
+    expect(after['status']).toMatchObject({ inventory, drift, appliedDigest })
+  })
+
   it('prunes what a new version does not have, once it is healthy', async () => {
     const entry = await fleet.publish(shop, '1.1.0', manifests('hello again'))
     await fleet.channel([entry])
