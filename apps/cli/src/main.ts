@@ -1,5 +1,5 @@
 import { CommanderError } from 'commander'
-import { exitCodeOf, explain } from './errors.ts'
+import { ExitCode, exitCodeOf, explain } from './errors.ts'
 import { program } from './program.ts'
 
 const stop = new AbortController()
@@ -16,6 +16,6 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 try {
   await program({ environment: process.env, signal: stop.signal, stdout: process.stdout, stderr: process.stderr }).parseAsync(process.argv)
 } catch (error) {
-  if (!(error instanceof CommanderError)) process.stderr.write(`muster: ${explain(error)}\n`)
+  if (!(error instanceof CommanderError || error instanceof ExitCode)) process.stderr.write(`muster: ${explain(error)}\n`)
   process.exitCode = exitCodeOf(error)
 }

@@ -21,6 +21,8 @@ export function program(surroundings: Surroundings): Command {
     .configureOutput({ writeOut: (text) => surroundings.stdout.write(text), writeErr: (text) => surroundings.stderr.write(text) })
     .showHelpAfterError('Run "muster --help" for what there is.')
     .exitOverride()
+    // What stands behind a command is the command's: `place --version` is not `muster --version`.
+    .enablePositionalOptions()
     .version('0.1.0')
 
   const context = (): Context => contextOf(surroundings, command.opts<GlobalOptions>())
@@ -58,6 +60,7 @@ export function program(surroundings: Surroundings): Command {
     .description('Run kubectl against a cluster: muster kubectl alpha -- get pods')
     .argument('<cluster>')
     .argument('[args...]', 'what follows -- goes to kubectl as it is')
+    .passThroughOptions()
     .action(async (cluster: string, args: string[]) => (await import('./commands/kubectl.ts')).kubectl(context(), cluster, args))
 
   command
