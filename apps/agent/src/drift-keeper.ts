@@ -82,7 +82,7 @@ export class DriftKeeper {
     let again: number | undefined
     const done = await runtime.correct(async () => {
       try {
-        const applied = await applyObject(client, tracked.planned.object, { release: runtime.name, signal })
+        const applied = await applyObject(client, tracked.planned.object, { release: runtime.name, accepted: true, signal })
         tracked.ownership = applied.ownership
         const { uid, generation } = applied.object.metadata
         if (generation !== undefined) tracked.generation = generation

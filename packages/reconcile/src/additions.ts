@@ -3,7 +3,7 @@ import { below, type Fields, locate, outside, type Path, pointer, touches } from
 import { groupKind } from './identity.ts'
 import { type FieldOwner, fieldOwners, ownFields } from './managed-fields.ts'
 
-/** A field where only the release has a say, and that someone else added. */
+/** A field that someone else added where only the release has a say, or in the way of what is signed. */
 export interface Addition {
   readonly path: Path
   readonly owner: FieldOwner
@@ -29,6 +29,11 @@ const closed: ReadonlyMap<string, readonly Path[]> = new Map<string, readonly Pa
   ['RoleBinding.rbac.authorization.k8s.io', [['f:subjects']]],
   ['ClusterRoleBinding.rbac.authorization.k8s.io', [['f:subjects']]],
 ])
+
+/** Whether only the release has a say at a path of a kind (as `groupKind` names it). */
+export function isClosed(kind: string, path: Path): boolean {
+  return (closed.get(kind) ?? []).some((prefix) => prefix.every((element, i) => element === path[i]))
+}
 
 /** The controller that fills the rules of an aggregated ClusterRole: they are meant to be its own. */
 const aggregator = 'clusterrole-aggregation-controller'

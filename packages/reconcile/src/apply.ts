@@ -9,6 +9,7 @@ import { groupKind, nameOf, refOf } from './identity.ts'
 import { ownershipHash, ownFields } from './managed-fields.ts'
 import { phases } from './order.ts'
 import type { PlannedObject } from './plan.ts'
+import { type Reach, restoration } from './restore.ts'
 
 /** What an apply did to one object. */
 export interface Applied {
@@ -23,6 +24,8 @@ export interface Applied {
 
 export interface ApplyOptions {
   readonly release: string
+  /** This very content was applied before, so what others did is all that can stand in its way. */
+  readonly accepted?: boolean
   readonly signal?: AbortSignal
 }
 
@@ -39,15 +42,16 @@ export class ApplyRefusal extends Error {
   }
 }
 
-/** How often a removal is tried again when the object changes meanwhile. */
-const removalAttempts = 3
+/** How often a write is tried again when the object changes meanwhile. */
+const writeAttempts = 3
 
 /**
  * Brings one object to what is signed: server-side apply, forced, since the release owns what it names; then what others added where
- * only the release has a say is removed, from exactly the state that was judged.
+ * only the release has a say is removed, from exactly the state that was judged. What others put in the way of the apply goes first.
  * @throws KubeError, ApplyRefusal
  */
-export async function applyObject(api: ClusterApi, object: KubeObject, { release, signal }: ApplyOptions): Promise<Applied> {
+export async function applyObject(api: ClusterApi, object: KubeObject, options: ApplyOptions): Promise<Applied> {
+  const { release, signal } = options
   const ref = refOf(object)
   const before = await api.find(ref, calling(signal))
   const holder = before === undefined ? undefined : heldBy(before)
@@ -59,9 +63,9 @@ export async function applyObject(api: ClusterApi, object: KubeObject, { release
     const wait = finalizers.length > 0 ? ` (finalizers: ${finalizers.join(', ')})` : ''
     throw new ApplyRefusal('Terminating', `${nameOf(ref)} is being deleted${wait}; it is made again when it is gone.`)
   }
-  const applied = await api.apply(object, { fieldManager, force: true, ...calling(signal) })
+  const { applied, dropped } = await applyOrRestore(api, object, before, options)
   const cleaned = await removeAdditions(api, object, applied, signal)
-  const difference = driftBetween(ref, before, applied, cleaned.removed, fieldManager)
+  const difference = driftBetween(ref, before, applied, [...dropped, ...cleaned.removed], fieldManager)
   return {
     action:
       before === undefined
@@ -79,6 +83,92 @@ export async function applyObject(api: ClusterApi, object: KubeObject, { release
 function heldBy(object: KubeObject): string | undefined {
   const labelled = touches(ownFields(object, fieldManager) ?? {}, ['f:metadata', 'f:labels', `f:${releaseLabel}`])
   return labelled ? object.metadata.labels?.[releaseLabel] : undefined
+}
+
+async function applyOrRestore(
+  api: ClusterApi,
+  object: KubeObject,
+  before: KubeObject | undefined,
+  { accepted, signal }: ApplyOptions,
+): Promise<{ applied: KubeObject; dropped: readonly Addition[] }> {
+  const apply = async () => api.apply(object, { fieldManager, force: true, ...calling(signal) })
+  let dropped: readonly Addition[] = []
+  let applied: KubeObject
+  try {
+    applied = await apply()
+  } catch (error) {
+    // An object that was never ours is not bent to what is signed: that is for people to decide.
+    const known = before !== undefined && (accepted === true || ownFields(before, fieldManager) !== undefined)
+    if (!known || !isInvalid(error)) throw error
+    const restored = await restore(api, before, object, signal)
+    if (restored === undefined) throw error
+    dropped = restored
+    // What was written by the way of a replace is owned only now.
+    applied = await apply()
+  }
+  return { applied: await forgetUpdates(api, applied, signal), dropped }
+}
+
+/** Refused by the rules of its kind. Not what fits no schema (500) or is no request (400): there the signed object itself is at fault. */
+function isInvalid(error: unknown): boolean {
+  return error instanceof KubeError && error.code === 'Invalid' && error.status === 422
+}
+
+const reaches: readonly Reach[] = ['beside', 'everywhere']
+
+/**
+ * Writes a restoration (see `restore.ts`): first without what stands beside what is signed; if that is refused too, without anything of
+ * others. A write that is refused has changed nothing. Undefined when neither was possible.
+ */
+async function restore(
+  api: ClusterApi,
+  before: KubeObject,
+  desired: KubeObject,
+  signal: AbortSignal | undefined,
+): Promise<readonly Addition[] | undefined> {
+  let live: KubeObject | undefined = before
+  for (let attempt = 1; live !== undefined; attempt++) {
+    try {
+      for (const reach of reaches) {
+        const found = restoration(live, desired, fieldManager, reach)
+        if (found === undefined) continue
+        try {
+          await api.replace(found.object, { fieldManager, fieldValidation: 'Strict', ...calling(signal) })
+          return found.dropped
+        } catch (error) {
+          if (!isInvalid(error)) throw error
+        }
+      }
+      return undefined
+    } catch (error) {
+      if (!(error instanceof KubeError && error.code === 'Conflict') || attempt >= writeAttempts) throw error
+      live = await api.find(refOf(desired), calling(signal))
+    }
+  }
+  return undefined
+}
+
+/**
+ * Takes our own replaces and patches out of the books, once an apply owns what is signed. As a second owner they would keep a field
+ * alive that a later version of the release does not have any more.
+ */
+async function forgetUpdates(api: ClusterApi, object: KubeObject, signal: AbortSignal | undefined): Promise<KubeObject> {
+  const isUpdate = (entry: { manager?: string; operation?: string; subresource?: string }): boolean =>
+    entry.manager === fieldManager && entry.operation === 'Update' && (entry.subresource ?? '') === ''
+  const entries = object.metadata.managedFields ?? []
+  if (!entries.some(isUpdate)) return object
+  const { resourceVersion } = object.metadata
+  const patch = [
+    { op: 'test', path: '/metadata/resourceVersion', value: resourceVersion },
+    { op: 'replace', path: '/metadata/managedFields', value: entries.filter((entry) => !isUpdate(entry)) },
+  ]
+  try {
+    return await api.patch(refOf(object), patch, { type: 'json', ...calling(signal) })
+  } catch (error) {
+    // Somebody wrote in between; the next apply tries again.
+    if (error instanceof KubeError && !error.transient) return object
+    throw error
+  }
 }
 
 async function removeAdditions(
@@ -105,7 +195,7 @@ async function removeAdditions(
       if (!(error instanceof KubeError)) throw error
       const live = await api.find(ref, calling(signal))
       const moved = live !== undefined && live.metadata.resourceVersion !== object.metadata.resourceVersion
-      if (moved && attempt < removalAttempts) {
+      if (moved && attempt < writeAttempts) {
         object = live
         continue
       }

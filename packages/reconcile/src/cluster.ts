@@ -7,6 +7,11 @@ export interface ClusterApi {
     object: KubeObject,
     options: { readonly fieldManager: string; readonly force: boolean; readonly signal?: AbortSignal },
   ): Promise<KubeObject>
+  /** Throws `Conflict` where the object changed since it was read. */
+  replace(
+    object: KubeObject,
+    options: { readonly fieldManager: string; readonly fieldValidation: 'Strict'; readonly signal?: AbortSignal },
+  ): Promise<KubeObject>
   patch(ref: Ref, patch: unknown, options: { readonly type: 'json'; readonly signal?: AbortSignal }): Promise<KubeObject>
   delete(
     ref: Ref,

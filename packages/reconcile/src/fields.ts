@@ -24,7 +24,8 @@ function isMember(node: Fields): boolean {
   return Object.hasOwn(node, self) || Object.keys(node).length === 0
 }
 
-function elements(node: Fields): string[] {
+/** What a set names directly below its root. */
+export function elements(node: Fields): string[] {
   return Object.keys(node).filter((element) => element !== self)
 }
 
@@ -178,6 +179,12 @@ function segmentOf(value: unknown, element: string): string | number | undefined
   }
 }
 
+/** The keys of a list item that an element names; undefined for the other sorts of elements. */
+export function elementKeys(element: string): Record<string, unknown> | undefined {
+  const keys = element.startsWith('k:') ? parse(element.slice(2)) : undefined
+  return isRecord(keys) ? keys : undefined
+}
+
 function indexIn(value: unknown, test: (item: unknown) => boolean): number | undefined {
   const index = Array.isArray(value) ? value.findIndex(test) : -1
   return index < 0 ? undefined : index
@@ -188,7 +195,8 @@ export function pointer(segments: readonly string[]): string {
   return segments.map((segment) => `/${segment.replaceAll('~', '~0').replaceAll('/', '~1')}`).join('')
 }
 
-function same(a: unknown, b: unknown): boolean {
+/** Equal as JSON, keys in the same order. */
+export function same(a: unknown, b: unknown): boolean {
   return a === b || JSON.stringify(a) === JSON.stringify(b)
 }
 
@@ -200,6 +208,6 @@ function parse(json: string): unknown {
   }
 }
 
-function isRecord(value: unknown): value is Record<string, unknown> {
+export function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

@@ -100,6 +100,7 @@ async function applyBundle(services: ReleaseServices, context: ReleaseContext, b
     rewatch()
     return applyPlan(client, plan.objects, {
       release,
+      accepted: same,
       signal,
       onApplied: (planned, applied) => {
         note(services, context, planned, applied, same)

@@ -32,7 +32,7 @@ export class TestInstaller {
   }
 
   /** What someone else does to an object, as kubectl edit would. */
-  async meddle(ref: Ref, patch: object, type: 'merge' | 'strategic' = 'strategic'): Promise<void> {
+  async meddle(ref: Ref, patch: object, type: 'merge' | 'strategic' | 'json' = 'strategic'): Promise<void> {
     await this.client.patch(ref, patch, { type, fieldManager: 'kubectl-edit' })
   }
 
