@@ -17,6 +17,14 @@ export interface ClusterApi {
     ref: Ref,
     options: { readonly propagation: 'Background'; readonly uid?: string; readonly signal?: AbortSignal },
   ): Promise<'gone' | 'deleting'>
+  raw(
+    method: 'GET',
+    path: string,
+    options: CallOptions & {
+      readonly headers?: Readonly<Record<string, string>>
+      readonly query?: Readonly<Record<string, string | number>>
+    },
+  ): Promise<unknown>
   resource(apiVersion: string, kind: string, options?: CallOptions): Promise<{ readonly namespaced: boolean }>
 }
 

@@ -58,11 +58,12 @@ describe('a bundle with a definition', () => {
   })
 })
 
-async function pruneAll(inventory: readonly InventoryEntry[], name: string, inUse?: (ref: Ref) => string | undefined) {
+async function pruneAll(inventory: readonly InventoryEntry[], name: string, inUse?: (ref: Ref) => string | undefined, kept: string[] = []) {
   let left: readonly InventoryEntry[] = inventory
   for (let round = 0; left.length > 0; round++) {
     const results = await prune(client, left, { release: name, ...(inUse === undefined ? {} : { inUse }) })
     left = remainingEntries(results)
+    kept.push(...results.filter((one) => one.outcome === 'Kept').map((one) => one.message))
     if (round > 300) throw new Error(results.map((one) => one.message).join(' '))
     if (left.length > 0) await new Promise((resolve) => setTimeout(resolve, 100))
   }
@@ -156,6 +157,40 @@ describe('prune', () => {
       { type: 'merge' },
     )
     await pruneAll(inventory, name)
+  })
+
+  it('keeps a namespace that the release made while others have something in it, and says what', async () => {
+    const name = `shared-${id}`
+    const { applied } = await installer.install(
+      [
+        { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'ours' } },
+        {
+          apiVersion: 'apps/v1',
+          kind: 'Deployment',
+          metadata: { name: 'ours' },
+          spec: {
+            selector: { matchLabels: { app: 'ours' } },
+            template: {
+              metadata: { labels: { app: 'ours' } },
+              spec: { containers: [{ name: 'web', image: 'registry.example/web:1.0' }] },
+            },
+          },
+        },
+      ],
+      name,
+    )
+    const neighbour: KubeObject = { apiVersion: 'v1', kind: 'Secret', metadata: { name: 'neighbour', namespace: name } }
+    await client.create(neighbour)
+    const inventory = [...applied.values()].map((one) => entryOf(one.object))
+    const said: string[] = []
+    await pruneAll(inventory, name, undefined, said)
+    expect(said.join(' ')).toContain(`Secret ${name}/neighbour.`)
+    expect(await client.find(refOf(neighbour))).toBeDefined()
+    expect(await client.find({ apiVersion: 'apps/v1', kind: 'Deployment', name: 'ours', namespace: name })).toBeUndefined()
+    // Without it, what Kubernetes itself and the workload's remains leave there does not keep the namespace.
+    await client.delete(refOf(neighbour))
+    await pruneAll(inventory, name)
+    expect(await client.find({ apiVersion: 'v1', kind: 'Namespace', name })).toBeUndefined()
   })
 
   it('keeps what another release uses', async () => {

@@ -1,5 +1,6 @@
 import type { KubeObject, Ref } from '@muster/kube'
 import { type ClusterApi, calling, releaseLabel } from './cluster.ts'
+import { contentOf } from './content.ts'
 import { failureOf } from './failure.ts'
 import { groupKind, nameOf } from './identity.ts'
 import { entryRef, type InventoryEntry } from './inventory.ts'
@@ -28,7 +29,8 @@ export interface PruneOptions {
 
 /**
  * Deletes what an inventory lists, in reverse order of application, and only that: an object must still bear the release's label, and is
- * deleted with its uid as a precondition, so that another object of the same name is never hit. Call again until nothing waits.
+ * deleted with its uid as a precondition, so that another object of the same name is never hit. A namespace in which others have
+ * objects is kept. Call again until nothing waits.
  */
 export async function prune(api: ClusterApi, entries: readonly InventoryEntry[], options: PruneOptions): Promise<PruneResult[]> {
   const ordered = [...entries].sort((a, b) => compareForPrune(entryRef(a), entryRef(b)))
@@ -60,6 +62,8 @@ async function pruneOne(api: ClusterApi, entry: InventoryEntry, { release, inUse
     const kept = whyKept(entry, live, release) ?? inUse?.(ref)
     if (kept !== undefined) return { entry, outcome: 'Kept', message: kept }
     if (live.metadata.deletionTimestamp === undefined && live.metadata.uid !== undefined) {
+      const inside = groupKind(ref) === 'Namespace' ? await contentOf(api, ref.name, maxNamed, signal) : []
+      if (inside.length > 0) return { entry, outcome: 'Kept', message: whoIsInside(inside) }
       // In the background: in the foreground, an object of a new kind waits until the garbage collector has learnt of it, half a minute.
       await api.delete(ref, { propagation: 'Background', uid: live.metadata.uid, ...calling(signal) })
     }
@@ -72,6 +76,14 @@ async function pruneOne(api: ClusterApi, entry: InventoryEntry, { release, inUse
     if (failure.code === 'UnknownKind') return { entry, outcome: 'Gone', message: 'Its kind is not served any more.' }
     return { entry, outcome: 'Failed', message: failure.message }
   }
+}
+
+/** How many objects are named that keep a namespace. */
+const maxNamed = 3
+
+function whoIsInside(names: readonly string[]): string {
+  const more = names.length < maxNamed ? '' : ' and perhaps more'
+  return `It holds what the release did not make: ${names.join(', ')}${more}. Delete the namespace by hand when nobody needs that.`
 }
 
 function whyKept(entry: InventoryEntry, live: KubeObject, release: string): string | undefined {
