@@ -2,7 +2,7 @@ import { createHash, randomUUID } from 'node:crypto'
 import { mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type ContentSource, type Descriptor, OciError } from '@muster/oci'
-import { z } from 'zod'
+import * as z from 'zod'
 
 interface CallOptions {
   readonly signal?: AbortSignal | undefined

@@ -1,6 +1,6 @@
 import { request } from 'node:https'
 import type { ClusterReport } from '@muster/api'
-import { z } from 'zod'
+import * as z from 'zod'
 import { AgentError } from './error.ts'
 
 /** Where the hub is and by what its certificate is checked. */

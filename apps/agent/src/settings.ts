@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 
 const schema = z.object({
   /** Namespace of the agent's Secrets and its state. */
