@@ -34,7 +34,7 @@ describe('with the registry down', () => {
       what: 'status tells that the channel is unreadable',
     })
     expect(Date.parse(outage.since)).toBeGreaterThanOrEqual(stopped.getTime() - 2000)
-    expect(outage.reason).toBe('RegistryUnreachable')
+    expect(outage.reason).toBe('Unreachable')
     expect(await instance.succeed('status')).toContain(outage.since)
 
     await instance.succeed(

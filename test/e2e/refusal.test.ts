@@ -33,7 +33,10 @@ async function refusedBecause(digest: string): Promise<string> {
     async () => {
       const release = await client.find<Release & KubeObject>({ apiVersion, kind: 'Release', name: 'refusal' })
       const condition = release?.status?.conditions?.find((one) => one.type === 'Ready')
-      return release?.spec.bundle.digest === digest && condition?.status === 'False' && condition.reason !== 'Progressing'
+      return release?.spec.bundle.digest === digest &&
+        condition?.observedGeneration === release.metadata.generation &&
+        condition?.status === 'False' &&
+        condition.reason !== 'Progressing'
         ? condition
         : undefined
     },
