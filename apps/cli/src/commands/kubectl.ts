@@ -6,7 +6,7 @@ import { kubectlPath } from '../host.ts'
 
 /** `muster kubectl CLUSTER -- …`: the kubectl that was built with the clusters, with the right kubeconfig. Its exit code is ours. */
 export async function kubectl(context: Context, cluster: string, args: readonly string[]): Promise<void> {
-  const child = spawn(await kubectlPath(context), [...args], {
+  const child = spawn(await kubectlPath(context), args[0] === '--' ? args.slice(1) : [...args], {
     stdio: 'inherit',
     env: { ...context.environment, KUBECONFIG: await kubeconfigOf(context, cluster) },
     signal: context.signal,
