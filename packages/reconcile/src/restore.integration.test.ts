@@ -1,6 +1,6 @@
 import type { KubeClient, KubeObject } from '@muster/kube'
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
-import { type Applied, applyObject, describeDrift, fieldManager, fieldOwners, isDrifted, refOf } from './index.ts'
+import { type Applied, applyObject, type ClusterApi, describeDrift, fieldManager, fieldOwners, isDrifted, refOf } from './index.ts'
 import { TestInstaller } from './testing/installer.ts'
 
 let installer: TestInstaller
@@ -111,6 +111,36 @@ describe('a Service gets back', () => {
     const corrected = await applyObject(client, planned.object, { release, accepted: true })
     expect(corrected.object).toMatchObject({ spec: { ports: [{ name: 'http', port: 80 }] } })
     expect((corrected.object['spec'] as { ports: unknown[] }).ports).toHaveLength(1)
+  })
+})
+
+describe('a correction that meets another write', () => {
+  it('starts again from what was written, and loses nothing of it', async () => {
+    const { plan } = await installer.install([service('raced', { ports: [{ name: 'http', port: 80 }] })], release)
+    const [planned] = plan.objects
+    if (planned === undefined) throw new Error('not planned')
+    const ref = refOf(planned.object)
+    await installer.meddle(ref, [{ op: 'replace', path: '/spec/ports/0/port', value: 7000 }], 'json')
+    let replaces = 0
+    const api: ClusterApi = {
+      find: async (what, options) => client.find(what, options),
+      apply: async (object, options) => client.apply(object, options),
+      patch: async (what, patch, options) => client.patch(what, patch, options),
+      delete: async (what, options) => client.delete(what, options),
+      resource: async (version, kind, options) => client.resource(version, kind, options),
+      raw: async (method, path, options) => client.raw(method, path, options),
+      replace: async (object, options) => {
+        replaces += 1
+        if (replaces === 1) await installer.meddle(ref, { metadata: { annotations: { 'example.test/note': 'mine' } } }, 'merge')
+        return client.replace(object, options)
+      },
+    }
+    const corrected = await applyObject(api, planned.object, { release, accepted: true })
+    expect(replaces).toBe(2)
+    expect(corrected.object).toMatchObject({
+      metadata: { annotations: { 'example.test/note': 'mine' } },
+      spec: { ports: [{ name: 'http', port: 80 }] },
+    })
   })
 })
 
