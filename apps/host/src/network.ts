@@ -1,5 +1,5 @@
 import { mkdir, writeFile } from 'node:fs/promises'
-import { z } from 'zod'
+import * as z from 'zod'
 import { run, succeeds } from './command.ts'
 import { HostError } from './errors.ts'
 import { isMissing } from './files.ts'

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { mkdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Cgroups } from './cgroup.ts'
 import { readJson, writeIfChanged } from './files.ts'
 import { type Instance, kernelNames, paths, ports, registryAddress } from './instance.ts'

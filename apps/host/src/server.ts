@@ -1,7 +1,7 @@
 import { chmod, mkdir } from 'node:fs/promises'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { dirname } from 'node:path'
-import { z } from 'zod'
+import * as z from 'zod'
 import { HostError, messageOf } from './errors.ts'
 import { remove } from './files.ts'
 import type { Host } from './host.ts'

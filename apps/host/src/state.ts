@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { readJson, writeAtomic } from './files.ts'
 import { checkInstanceId, chooseX, type Instance, kernelNames, limits, paths } from './instance.ts'
 import { takenAddresses } from './network.ts'

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { apiVersion, type KindDefinition } from './kind.ts'
 
 type Json = { [key: string]: unknown }

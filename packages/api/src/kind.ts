@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 
 /** API group and version of every kind that Muster defines. */
 export const apiVersion = 'muster.dev/v1alpha1'

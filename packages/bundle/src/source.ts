@@ -1,6 +1,6 @@
 import { readFile, stat } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
-import { z } from 'zod'
+import * as z from 'zod'
 import { readDocuments } from './documents.ts'
 import { BundleError } from './errors.ts'
 import { bundleName, semanticVersion } from './format.ts'

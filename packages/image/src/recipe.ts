@@ -1,7 +1,7 @@
 import { readFile, stat } from 'node:fs/promises'
 import { posix } from 'node:path'
 import { isMap, isNode, isScalar, LineCounter, type Node, parseDocument } from 'yaml'
-import { z } from 'zod'
+import * as z from 'zod'
 import { ImageError, type SourceLocation } from './errors.ts'
 
 /** A recipe longer than this is not one. Bytes. */

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { TrustError } from './errors.ts'
 import { readPublicKey } from './keys.ts'
 import type { Publisher } from './sigstore-bundle.ts'

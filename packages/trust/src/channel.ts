@@ -1,5 +1,5 @@
 import { Metadata, MetadataKind, type Targets } from '@tufjs/models'
-import { z } from 'zod'
+import * as z from 'zod'
 import { type ChannelContent, musterSchema, targetsSchema, toContent, toMuster, toTargets } from './channel-content.ts'
 import { refusing, TrustError } from './errors.ts'
 import {

@@ -1,5 +1,5 @@
 import { type Metadata, type Root, type Signature, type Targets, Signature as TufSignature } from '@tufjs/models'
-import { z } from 'zod'
+import * as z from 'zod'
 import { keyId, publicKeyOf, signBytes } from './keys.ts'
 
 /** Signatures as TUF metadata carries them: hex of DER, by key id. */

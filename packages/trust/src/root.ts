@@ -1,5 +1,5 @@
 import { Metadata, MetadataKind, type Root } from '@tufjs/models'
-import { z } from 'zod'
+import * as z from 'zod'
 import { refusing, TrustError } from './errors.ts'
 import { keyId, readPublicKey } from './keys.ts'
 import {

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { refusing, TrustError } from './errors.ts'
 import { keyHint, signBytes, verifyBytes } from './keys.ts'
 import { claimedPredicateType, demandStatementOf, signPredicateType, statementFor, statementPayloadType } from './statement.ts'

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { refusing, TrustError } from './errors.ts'
 
 /** in-toto Statement v1 (github.com/in-toto/attestation, spec/v1/statement.md). */

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { BuildError } from './build-error.ts'
 
 export type Architecture = 'amd64' | 'arm64'

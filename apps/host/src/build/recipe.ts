@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { z } from 'zod'
+import * as z from 'zod'
 import { BuildError } from './build-error.ts'
 
 const fileName = z.string().regex(/^[a-z0-9][a-z0-9._-]*$/)

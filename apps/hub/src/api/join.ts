@@ -1,5 +1,5 @@
 import { nameSchema } from '@muster/api'
-import { z } from 'zod'
+import * as z from 'zod'
 import { channelRepository } from '../channel/channels.ts'
 import type { ClusterStore } from '../cluster-store.ts'
 import { errorFields, type Log } from '../log.ts'

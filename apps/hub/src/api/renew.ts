@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import type { ClusterStore } from '../cluster-store.ts'
 import type { Log } from '../log.ts'
 import { type IdentityIssuer, issueIdentity, publicKeyOfRequest } from './certificates.ts'

@@ -1,5 +1,5 @@
 import { clusterReportSchema } from '@muster/api'
-import { z } from 'zod'
+import * as z from 'zod'
 import type { ReportSink } from '../reports.ts'
 import { ApiError } from './errors.ts'
 import { demandIdentity } from './identity.ts'

@@ -1,5 +1,5 @@
 import { rootCertificates } from 'node:tls'
-import { z } from 'zod'
+import * as z from 'zod'
 import { runTool } from '../command.ts'
 import { type BuildContext, layerOf } from '../context.ts'
 import { bytesContent } from '../entry.ts'

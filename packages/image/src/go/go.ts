@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { mkdir, open, rename, stat } from 'node:fs/promises'
 import { basename, join, posix, resolve } from 'node:path'
-import { z } from 'zod'
+import * as z from 'zod'
 import { baseEnvironment } from '../base/accounts.ts'
 import { emptyBase } from '../base/empty.ts'
 import { runTool, toolEnvironment } from '../command.ts'

@@ -1,6 +1,6 @@
 import { cp, readFile, rm, stat } from 'node:fs/promises'
 import { join, matchesGlob, posix, relative, resolve } from 'node:path'
-import { z } from 'zod'
+import * as z from 'zod'
 import { runTool, toolEnvironment } from '../command.ts'
 import { type BuildContext, layerOf, withTemporaryFolder } from '../context.ts'
 import { inLayer, type LayerEntry } from '../entry.ts'

@@ -1,7 +1,7 @@
 import { readFile, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { z } from 'zod'
+import * as z from 'zod'
 import type { BuildContext } from '../context.ts'
 import { ImageError } from '../errors.ts'
 import { type Architecture, nodePackage } from '../platform.ts'
