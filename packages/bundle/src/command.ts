@@ -2,8 +2,8 @@ import { spawn } from 'node:child_process'
 
 export interface CommandOptions {
   readonly cwd?: string
-  /** The whole environment of the command. Default: that of this process. */
-  readonly env?: Readonly<Record<string, string>>
+  /** The whole environment of the command. */
+  readonly env: Readonly<Record<string, string | undefined>>
   /** Milliseconds until it is killed. */
   readonly timeoutMs: number
   /** The most bytes to take from its standard output. */
@@ -39,7 +39,7 @@ export async function runCommand(command: readonly string[], options: CommandOpt
       detached: true,
       shell: false,
       ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
-      ...(options.env === undefined ? {} : { env: { ...options.env } }),
+      env: { ...options.env },
     })
     let failure: unknown
     const stop = (error: unknown) => {

@@ -127,7 +127,13 @@ describe('podinfo, unmodified', () => {
       const target = await Layout.open(join(dir, name), { create: true })
       const descriptor = await pushArtifact(target, { artifactType: 'application/x-test', layers: [] })
       const images = async () => ({ source: target, descriptor })
-      const made = await makeBundle({ sourceDir: podinfo, target, images, renderKustomize: render, fetchGoModule: goModuleWith() })
+      const made = await makeBundle({
+        sourceDir: podinfo,
+        target,
+        images,
+        renderKustomize: render,
+        fetchGoModule: goModuleWith(process.env),
+      })
       return { ...(await readBundle(target, made.descriptor)), image: descriptor }
     }
     const [one, two] = [await make('one'), await make('two')]

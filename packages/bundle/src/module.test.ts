@@ -20,9 +20,10 @@ const go = async (script: string) => {
 
 describe('a Go module', () => {
   it('is fetched by the go command, which gives its folder and checksum', async () => {
-    const fetch = goModuleWith(
-      await go('[ "$*" = "mod download -json example.test/app@v1.0.0" ] && echo \'{"Dir":"/mod/app","Sum":"h1:x="}\''),
+    const program = await go(
+      '[ "$*" = "mod download -json example.test/app@v1.0.0" ] && echo "{\\"Dir\\":\\"/mod/app\\",\\"Sum\\":\\"h1:$GOPROXY=\\"}"',
     )
+    const fetch = goModuleWith({ GOPROXY: 'x' }, { go: program })
     await expect(fetch('example.test/app@v1.0.0')).resolves.toEqual({ dir: '/mod/app', sum: 'h1:x=' })
   })
 
@@ -31,7 +32,7 @@ describe('a Go module', () => {
     ['says nothing that is JSON', 'echo hello', false, 'no JSON'],
     ['names no folder', 'echo "{}"', false, 'no folder'],
   ])('is refused when the command %s', async (_what, script, transient, message) => {
-    const fetch = goModuleWith(await go(script))
+    const fetch = goModuleWith({}, { go: await go(script) })
     await expect(fetch('example.test/app@v1.0.0')).rejects.toMatchObject({
       code: 'ModuleUnavailable',
       transient,
@@ -40,9 +41,10 @@ describe('a Go module', () => {
   })
 
   it('is refused for good when there is no go command', async () => {
-    await expect(goModuleWith(join(dir, 'none'))('example.test/app@v1.0.0')).rejects.toMatchObject({
+    await expect(goModuleWith({ PATH: dir })('example.test/app@v1.0.0')).rejects.toMatchObject({
       code: 'ModuleUnavailable',
       transient: false,
+      message: expect.stringContaining('Install Go'),
     })
   })
 })

@@ -9,11 +9,15 @@ const defaultTimeoutMs = 10 * 60_000
 
 /**
  * Fetches by the real go command, which verifies the module against the checksum database as it is configured to.
- * Runs without a shell, with the environment of this process (GOPROXY and the like), for 10 minutes at most.
+ * Runs without a shell, for 10 minutes at most.
+ * @param env where the command is looked up (PATH), and what it sees of the caller's settings (GOPROXY and the like)
  */
-export function goModuleWith(go = 'go', options: { readonly timeoutMs?: number } = {}): FetchGoModule {
+export function goModuleWith(
+  env: Readonly<Record<string, string | undefined>>,
+  options: { readonly go?: string; readonly timeoutMs?: number } = {},
+): FetchGoModule {
   return async (goModule, signal) => {
-    const output = await download(go, goModule, options.timeoutMs ?? defaultTimeoutMs, signal)
+    const output = await download(goModule, { go: options.go ?? 'go', env, timeoutMs: options.timeoutMs ?? defaultTimeoutMs, signal })
     let answer: unknown
     try {
       answer = JSON.parse(output)
@@ -27,12 +31,16 @@ export function goModuleWith(go = 'go', options: { readonly timeoutMs?: number }
   }
 }
 
-async function download(go: string, goModule: string, timeoutMs: number, signal: AbortSignal | undefined): Promise<string> {
+async function download(
+  goModule: string,
+  { go, ...options }: { go: string; env: Readonly<Record<string, string | undefined>>; timeoutMs: number; signal: AbortSignal | undefined },
+): Promise<string> {
   try {
-    return await runCommand([go, 'mod', 'download', '-json', goModule], { timeoutMs, maximumOutput: 64 * 1024, signal })
+    return await runCommand([go, 'mod', 'download', '-json', goModule], { ...options, maximumOutput: 64 * 1024 })
   } catch (cause) {
     if (!(cause instanceof CommandFailure)) throw cause
-    throw new BundleError('ModuleUnavailable', `The Go module ${goModule} could not be fetched: ${cause.message.slice(0, 2000)}.`, {
+    const why = cause.reason === 'NotStarted' ? `${go} could not be started. Install Go, or put it on PATH` : cause.message.slice(0, 2000)
+    throw new BundleError('ModuleUnavailable', `The Go module ${goModule} could not be fetched: ${why}.`, {
       cause,
       transient: cause.reason !== 'NotStarted',
     })

@@ -190,6 +190,7 @@ describe('a Go module', () => {
       target: layout,
       cacheDir: join(dir, 'cache-arm'),
       baseDir: await write('go', goModule),
+      env: process.env,
       name,
       architecture: 'arm64',
     })
@@ -203,6 +204,7 @@ describe('a Go module', () => {
       target: layout,
       cacheDir: join(dir, 'cache-abort'),
       baseDir: await write('go', goModule),
+      env: process.env,
       name,
       signal: abort.signal,
       onProgress: (line) => {
@@ -357,7 +359,7 @@ describe('the recipe of an example', () => {
 
   it('needs a name when it gives none', async () => {
     const layout = await Layout.open(join(dir, 'layout-name'), { create: true })
-    const options = { target: layout, cacheDir: dir, baseDir: dir }
+    const options = { target: layout, cacheDir: dir, baseDir: dir, env: {} }
     await expect(buildImage({ binary: { path: 'a', to: '/a' } }, options)).rejects.toMatchObject({
       code: 'RecipeInvalid',
       message: expect.stringMatching(/no name/),

@@ -26,8 +26,8 @@ export interface BuildOptions {
   readonly architecture?: Architecture
   /** The one time in the image, in seconds since 1970. Default 0. */
   readonly sourceDateEpoch?: number
-  /** Environment of the host's programs, of which they see a fixed part. Default, as for any child process: this process's. */
-  readonly env?: Readonly<Record<string, string | undefined>>
+  /** Environment of the host's programs, of which they see a fixed part. */
+  readonly env: Readonly<Record<string, string | undefined>>
   /** Programs that are not to be looked up on PATH. */
   readonly tools?: Tools
   /** Folder of the npm package that carries Node. Default: the one installed with Muster. */
@@ -82,7 +82,7 @@ export async function buildImage(input: ImageRecipe | ImageRecipeInput, options:
     architecture: options.architecture ?? hostArchitecture(),
     mtime: options.sourceDateEpoch ?? 0,
     tools: options.tools ?? {},
-    env: options.env ?? process.env,
+    env: options.env,
     nodePackageDir: options.nodePackageDir,
     signal: options.signal,
     log: options.onProgress ?? (() => undefined),

@@ -26,6 +26,8 @@ export interface PrepareBundleOptions {
   readonly signer?: Signer | undefined
   /** The command that renders a folder, such as `['/usr/bin/kubectl', 'kustomize']`, or a function that does. */
   readonly kustomize: readonly string[] | RenderKustomize
+  /** Of the programs that build: where they are looked up (PATH), and what they see of the caller's settings. */
+  readonly env: Readonly<Record<string, string | undefined>>
   /** Default: the go command on PATH. */
   readonly fetchGoModule?: FetchGoModule | undefined
   readonly signal?: AbortSignal | undefined
@@ -82,7 +84,16 @@ export async function prepareBundle(options: PrepareBundleOptions): Promise<Prep
   const source = await loadSource(options.sourceDir)
   const layout = await Layout.open(options.workDir, { create: true })
   const bundles = registry === undefined ? [] : [registry.repository(bundleRepository(source.name))]
-  const finder = new ImageFinder({ source, layout, cacheDir: options.cacheDir, registry, signal, onProgress })
+  const finder = new ImageFinder({
+    source,
+    layout,
+    cacheDir: options.cacheDir,
+    env: options.env,
+    registry,
+    beforeBuild: async () => bundles[0]?.resolve(versionTag(source.version), { signal }),
+    signal,
+    onProgress,
+  })
   try {
     onProgress?.(`make bundle ${source.name} ${source.version}`)
     const { kustomize } = options
@@ -91,7 +102,7 @@ export async function prepareBundle(options: PrepareBundleOptions): Promise<Prep
       target: layout,
       images: finder.find,
       renderKustomize: typeof kustomize === 'function' ? kustomize : kustomizeWith(kustomize),
-      fetchGoModule: options.fetchGoModule ?? goModuleWith(),
+      fetchGoModule: options.fetchGoModule ?? goModuleWith(options.env),
       signal,
     })
     if (signer !== undefined) {

@@ -8,8 +8,11 @@ export interface ImageFinderOptions {
   /** Where images are built into. */
   readonly layout: Layout
   readonly cacheDir: string
+  readonly env: Readonly<Record<string, string | undefined>>
   /** A registry whose client is there already; for others, one without credentials is made. */
   readonly registry?: Registry | undefined
+  /** Awaited once, before the first build: what would stop the work after it should stop it before. */
+  readonly beforeBuild?: (() => Promise<unknown>) | undefined
   readonly signal?: AbortSignal | undefined
   readonly onProgress?: ((step: string) => void) | undefined
 }
@@ -19,6 +22,7 @@ export class ImageFinder {
   readonly #options: ImageFinderOptions
   /** By recipe: several names may stand for one image. */
   readonly #built = new Map<string, Promise<Descriptor>>()
+  #checked: Promise<unknown> | undefined
   readonly #registries = new Map<string, Registry>()
 
   constructor(options: ImageFinderOptions) {
@@ -54,12 +58,15 @@ export class ImageFinder {
   }
 
   async #buildOnce(recipeFile: string, name: string): Promise<Descriptor> {
-    const { layout, cacheDir, signal, onProgress } = this.#options
+    const { layout, cacheDir, env, signal, onProgress } = this.#options
+    this.#checked ??= this.#options.beforeBuild?.()
+    await this.#checked
     onProgress?.(`build image ${name}`)
     const { descriptor } = await buildImage(await loadRecipe(recipeFile), {
       target: layout,
       cacheDir,
       baseDir: dirname(recipeFile),
+      env,
       name: name.split('@')[0] ?? name,
       ...(signal === undefined ? {} : { signal }),
       ...(onProgress === undefined ? {} : { onProgress }),

@@ -93,6 +93,7 @@ const options = (more: Partial<PublishBundleOptions> = {}): PublishBundleOptions
   registry: registry.client,
   workDir: join(dir, 'work'),
   cacheDir: join(dir, 'cache'),
+  env: process.env,
   signer: keys,
   kustomize: async () => '',
   ...more,
@@ -101,6 +102,13 @@ const signatures = async (repository: string, digest: string, from = registry) =
   (await from.client.repository(repository).referrers(digest, { artifactType: sigstoreBundleMediaType })).map((entry) => entry.digest)
 
 describe('publishing a bundle', () => {
+  it('says that the registry is away before anything is built', async () => {
+    const steps: string[] = []
+    await registry.server.close()
+    await expect(publishBundle(options({ onProgress: (step) => steps.push(step) }))).rejects.toMatchObject({ code: 'Unreachable' })
+    expect(steps).toEqual(['make bundle shop 1.0.0'])
+  })
+
   it('brings it, its images and all signatures to where they are looked for', async () => {
     const steps: string[] = []
     const published = await publishBundle(options({ onProgress: (step) => steps.push(step) }))

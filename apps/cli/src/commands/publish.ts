@@ -40,6 +40,7 @@ export async function publishFolder(
       workDir: path.join(context.cache, 'layouts', context.instance),
       cacheDir: path.join(context.cache, 'images'),
       ...(options.signer ? { signer: options.signer } : {}),
+      env: context.environment,
       kustomize: [await kubectlPath(context), 'kustomize'],
       signal: context.signal,
       onProgress: options.onProgress,
