@@ -15,7 +15,7 @@ for (const name of ['SIGTERM', 'SIGINT'] as const)
   process.once(name, () => stop.abort(new DOMException(`stopped by ${name}`, 'AbortError')))
 
 try {
-  const config = settings.kubeconfig === undefined ? await inClusterConfig() : await loadKubeconfig(settings.kubeconfig)
+  const config = settings.kubeconfig === undefined ? await inClusterConfig({ env: process.env }) : await loadKubeconfig(settings.kubeconfig)
   const client = new KubeClient(config, { userAgent: userAgent(agentVersion), fieldManager })
   await runAgent({ client, settings, clock: systemClock, logger }, stop.signal)
   client.close()

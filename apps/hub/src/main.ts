@@ -37,7 +37,7 @@ async function main(): Promise<number> {
   try {
     const settings = await readSettings(process.env, files)
     const kubeconfig = process.env['KUBECONFIG']
-    const client = new KubeClient(kubeconfig ? await loadKubeconfig(kubeconfig) : await inClusterConfig(), {
+    const client = new KubeClient(kubeconfig ? await loadKubeconfig(kubeconfig) : await inClusterConfig({ env: process.env }), {
       userAgent: 'muster-hub',
       fieldManager: 'muster-hub',
     })
