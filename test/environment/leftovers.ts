@@ -20,7 +20,7 @@ async function processes(id: string, state: string): Promise<string[]> {
         ['cmdline', 'cgroup'].map((file) => readFile(`/proc/${pid}/${file}`, 'utf8').catch(() => '')),
       )
       const line = (command ?? '').replaceAll('\0', ' ').trim()
-      return line.includes(`${state}/`) || (cgroup ?? '').includes(`/muster-${id}`) ? `process ${pid} ${line.slice(0, 100)}` : undefined
+      return line.includes(`${state}/`) || (cgroup ?? '').includes(`/muster-${id}`) ? `process ${pid} ${line.slice(0, 300)}` : undefined
     }),
   )
   return found.filter((line) => line !== undefined)
