@@ -1,5 +1,5 @@
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { homedir, tmpdir } from 'node:os'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { apiVersion, type Release } from '@muster/api'
 import type { RegistryAccess } from '@muster/fleet'
@@ -8,11 +8,9 @@ import { createKeyPair } from '@muster/pki'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { run } from '../environment/command.ts'
 import { sharedInstance } from '../environment/instance.ts'
+import { goPeer, goPeers, peerMs } from '../peers/peers.ts'
 
 const instance = sharedInstance()
-const version = 'v3.1.2'
-/** The first build of cosign takes several minutes on two cores. */
-const buildMs = 20 * 60_000
 let dir: string
 let cosign: string
 let access: RegistryAccess
@@ -20,7 +18,7 @@ let bundle: string
 
 beforeAll(async () => {
   dir = await mkdtemp(path.join(tmpdir(), 'muster-cosign-'))
-  cosign = await cosignProgram()
+  cosign = await goPeer(goPeers.cosign)
   access = JSON.parse(await readFile(path.join(instance.state, 'registry', 'access.json'), 'utf8')) as RegistryAccess
   const auth = Buffer.from(`${access.reader.username}:${access.reader.password}`).toString('base64')
   await writeFile(path.join(dir, 'config.json'), JSON.stringify({ auths: { [access.host]: { auth } } }), { mode: 0o600 })
@@ -28,24 +26,11 @@ beforeAll(async () => {
   const alpha = await instance.client('alpha')
   const release = await alpha.get<Release & KubeObject>({ apiVersion, kind: 'Release', name: 'podinfo' })
   bundle = `${access.host}/${release.spec.bundle.repository}@${release.spec.bundle.digest}`
-}, buildMs)
+}, peerMs)
 
 afterAll(async () => {
   await rm(dir, { recursive: true, force: true })
 })
-
-/** cosign itself, built once from its module into the cache. */
-async function cosignProgram(): Promise<string> {
-  const cache = process.env['MUSTER_CACHE'] ?? path.join(process.env['XDG_CACHE_HOME'] ?? path.join(homedir(), '.cache'), 'muster')
-  const folder = path.join(cache, 'peers', `cosign-${version}`)
-  await mkdir(folder, { recursive: true })
-  // An install with the same version is a matter of seconds, and so needs no bookkeeping of ours.
-  const built = await run('go', ['install', `github.com/sigstore/cosign/v3/cmd/cosign@${version}`], {
-    env: { ...process.env, GOBIN: folder },
-  })
-  if (built.code !== 0) throw new Error(`cosign could not be built: ${built.stderr}`)
-  return path.join(folder, 'cosign')
-}
 
 async function verify(reference: string, key: string): Promise<{ code: number; stdout: string; stderr: string }> {
   return run(cosign, ['verify', '--key', key, '--insecure-ignore-tlog', reference], {

@@ -94,7 +94,7 @@ describe('copy', () => {
     )
   })
 
-  it('goes on after an interruption at any step', async () => {
+  it('goes on after an interruption at any step', { timeout: 30_000 }, async () => {
     const from = await newLayout()
     const { root } = await nested(from)
     const steps = recording(await newLayout())

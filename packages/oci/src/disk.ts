@@ -8,6 +8,12 @@ export function errno(error: unknown): string | undefined {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined
 }
 
+/** Whether an error says that the disk, or the quota on it, is used up. */
+export function isDiskFull(error: unknown): boolean {
+  const code = errno(error instanceof OciError ? error.cause : error)
+  return code === 'ENOSPC' || code === 'EDQUOT'
+}
+
 /** Makes a directory and the ones above it, each entry on disk before it is relied upon. */
 export async function ensureDirectory(directory: string): Promise<void> {
   const first = await mkdir(directory, { recursive: true })

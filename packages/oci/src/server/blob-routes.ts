@@ -17,6 +17,8 @@ export async function serveBlob(store: Store, visit: Visit, repository: string, 
     return answer(visit, 202, {})
   }
   if (visit.method !== 'GET' && visit.method !== 'HEAD') throw methodNotAllowed('GET, HEAD, DELETE')
+  // Who asks whether a blob is here is about to push a manifest that names it.
+  if (visit.method === 'HEAD') await store.renewBlob(repository, digest)
   if ((await store.blobSize(repository, digest)) === undefined) throw blobUnknown()
   const handle = await open(store.contentPath(digest), 'r').catch((error: unknown) => {
     throw errno(error) === 'ENOENT' ? blobUnknown() : error
@@ -89,8 +91,7 @@ async function finish(
   const body = incoming(visit)
   await uploads.append(session, start, body)
   await uploads.finish(session, digest, body, async (file) => {
-    await store.adoptContent(file, digest)
-    await store.linkBlob(session.repository, digest)
+    await store.adoptBlob(session.repository, file, digest)
   })
   created(visit, session.repository, digest)
 }
@@ -102,10 +103,7 @@ async function finish(
 async function mounted(store: Store, repository: string, digest: string, from: string | null): Promise<boolean> {
   if (!isDigest(digest)) throw invalidDigest()
   if (from !== null && !isRepository(from)) throw new Refusal(400, 'NAME_INVALID', 'the name of the repository to mount from is malformed')
-  const size = from === null ? await store.contentSize(digest) : await store.blobSize(from, digest)
-  if (size === undefined) return false
-  await store.linkBlob(repository, digest)
-  return true
+  return store.mountBlob(repository, digest, from)
 }
 
 function chunkStart(visit: Visit): number | undefined {

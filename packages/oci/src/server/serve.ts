@@ -2,9 +2,12 @@ import { createServer as createHttpServer, type IncomingMessage, type Server, ty
 import { createServer as createHttpsServer } from 'node:https'
 import { isIPv6 } from 'node:net'
 import { join, resolve } from 'node:path'
-import { errno } from '../disk.ts'
+import { ensureDirectory, errno, isDiskFull, storageError } from '../disk.ts'
 import { OciError } from '../errors.ts'
 import { serveBlob, serveUpload, serveUploads } from './blob-routes.ts'
+import { type Collected, Collector } from './collector.ts'
+import { lockDirectory } from './directory-lock.ts'
+import { LoginGuard } from './login-guard.ts'
 import { serveCatalog, serveManifest, serveReferrers, serveTags } from './manifest-routes.ts'
 import { mirrored } from './mirror.ts'
 import { Refusal } from './refusal.ts'
@@ -35,6 +38,11 @@ export interface RegistryServerOptions {
   /** Aborting closes the server. */
   signal?: AbortSignal | undefined
   limits?: Partial<UploadLimits> | undefined
+  /**
+   * Removes what nothing names every `intervalMs` (default one hour; 0: only when asked), and of that nothing younger than `graceMs`
+   * (default one hour; longer than a push is silent between its blobs and its manifest).
+   */
+  garbage?: { intervalMs?: number; graceMs?: number } | undefined
   /** How long `close` lets requests finish, in milliseconds. Default 10 000. */
   graceMs?: number | undefined
   /** Milliseconds since 1970. Default Date.now. */
@@ -44,6 +52,8 @@ export interface RegistryServerOptions {
 export interface RegistryServer {
   readonly url: string
   readonly port: number
+  /** Removes now what nothing names; safe beside any traffic. @throws OciError `Storage` */
+  collectGarbage(options?: { signal?: AbortSignal }): Promise<Collected>
   /** Takes no new request, lets running ones finish within the grace, then cuts them off. */
   close(): Promise<void>
 }
@@ -52,6 +62,9 @@ const defaultLimits: UploadLimits = { sessions: 1000, expiryMs: 60 * 60 * 1000, 
 /** The longest silence on a connection that is sending or receiving. */
 const silenceMs = 60_000
 const expiryCheckMs = 5 * 60 * 1000
+const hourMs = 60 * 60 * 1000
+/** The longest wait that a timer takes. */
+const maximumIntervalMs = 2 ** 31 - 1
 const maximumConnections = 2048
 
 /**
@@ -61,9 +74,22 @@ const maximumConnections = 2048
 export async function serveRegistry(options: RegistryServerOptions): Promise<RegistryServer> {
   options.signal?.throwIfAborted()
   const root = resolve(options.root)
+  await ensureRoot(root)
+  const lock = await lockDirectory(root)
+  try {
+    return await serveLocked(root, options, lock)
+  } catch (error) {
+    await lock.close()
+    throw error
+  }
+}
+
+async function serveLocked(root: string, options: RegistryServerOptions, lock: { close(): Promise<void> }): Promise<RegistryServer> {
   const now = options.now ?? Date.now
-  const store = await Store.open(root)
+  const store = await Store.open(root, now)
   const uploads = await Uploads.open(join(root, 'uploads'), { ...defaultLimits, ...options.limits }, now)
+  const graceMs = options.garbage?.graceMs ?? hourMs
+  const collector = new Collector({ store, isPushing: (repository) => uploads.isOpen(repository), graceMs, now })
   const registry = new RegistryHandler(store, uploads, options, now)
   const server = createServer(options.tls, registry.handle)
   server.maxConnections = maximumConnections
@@ -73,15 +99,36 @@ export async function serveRegistry(options: RegistryServerOptions): Promise<Reg
   const port = await listen(server, options.listen)
   const host = isIPv6(options.listen.host) ? `[${options.listen.host}]` : options.listen.host
   registry.ownHosts.push(`${host}:${port}`)
-  const expiry = setInterval(() => {
-    uploads.expire().catch((error: unknown) => options.logger?.error({ error: String(error) }, 'uploads could not be expired'))
-  }, expiryCheckMs)
-  expiry.unref()
+  const closed = new AbortController()
+  const collections = new Set<Promise<unknown>>()
+  const collectGarbage = (call: { signal?: AbortSignal } = {}): Promise<Collected> => {
+    const collected = collector.run(call.signal === undefined ? closed.signal : AbortSignal.any([call.signal, closed.signal]))
+    collections.add(collected)
+    return collected.finally(() => collections.delete(collected))
+  }
+  const upkeep = [
+    every(expiryCheckMs, async () => {
+      await uploads.expire().catch((error: unknown) => options.logger?.error({ error: String(error) }, 'uploads could not be expired'))
+    }),
+    every(options.garbage?.intervalMs ?? hourMs, async () => {
+      try {
+        options.logger?.info(await collectGarbage(), 'garbage collected')
+      } catch (error) {
+        if (!closed.signal.aborted) options.logger?.error({ error: String(error) }, 'garbage could not be collected')
+      }
+    }),
+  ]
+  const shut = async (): Promise<void> => {
+    for (const timer of upkeep) clearInterval(timer)
+    registry.closing = true
+    closed.abort()
+    await closeGracefully(server, options.graceMs ?? 10_000)
+    await Promise.allSettled(collections)
+    await lock.close()
+  }
   let closing: Promise<void> | undefined
   const close = (): Promise<void> => {
-    clearInterval(expiry)
-    registry.closing = true
-    closing ??= closeGracefully(server, options.graceMs ?? 10_000)
+    closing ??= shut()
     return closing
   }
   const onAbort = (): void => {
@@ -89,7 +136,20 @@ export async function serveRegistry(options: RegistryServerOptions): Promise<Reg
   }
   options.signal?.addEventListener('abort', onAbort, { once: true })
   server.once('close', () => options.signal?.removeEventListener('abort', onAbort))
-  return { url: `${options.tls === undefined ? 'http' : 'https'}://${host}:${port}`, port, close }
+  return { url: `${options.tls === undefined ? 'http' : 'https'}://${host}:${port}`, port, collectGarbage, close }
+}
+
+async function ensureRoot(root: string): Promise<void> {
+  try {
+    await ensureDirectory(root)
+  } catch (error) {
+    throw storageError(error, root)
+  }
+}
+
+function every(intervalMs: number, work: () => Promise<void>): NodeJS.Timeout | undefined {
+  if (intervalMs <= 0) return undefined
+  return setInterval(() => void work(), Math.min(intervalMs, maximumIntervalMs)).unref()
 }
 
 class RegistryHandler {
@@ -98,6 +158,7 @@ class RegistryHandler {
   readonly #store: Store
   readonly #uploads: Uploads
   readonly #users: Users
+  readonly #guard: LoginGuard
   readonly #logger: RegistryLogger | undefined
   readonly #now: () => number
 
@@ -105,6 +166,7 @@ class RegistryHandler {
     this.#store = store
     this.#uploads = uploads
     this.#users = new Users(options.users)
+    this.#guard = new LoginGuard(now)
     this.#logger = options.logger
     this.#now = now
     if (options.mirrorOf !== undefined) this.ownHosts.push(options.mirrorOf)
@@ -136,6 +198,7 @@ class RegistryHandler {
   }
 
   async #answer(visit: Visit, path: string, user: KnownUser | undefined): Promise<void> {
+    this.#watchLogins(visit.request, user)
     if (user === undefined) {
       throw new Refusal(401, 'UNAUTHORIZED', 'give a user name and password', {
         'www-authenticate': 'Basic realm="muster registry", charset="UTF-8"',
@@ -146,6 +209,17 @@ class RegistryHandler {
     const route = parseRoute(path)
     if (route === undefined) throw new Refusal(404, 'UNSUPPORTED', 'no such endpoint')
     await this.#dispatch(visit, reads ? this.#mapped(visit, route) : route, reads)
+  }
+
+  /** @throws Refusal TOOMANYREQUESTS */
+  #watchLogins(request: IncomingMessage, user: KnownUser | undefined): void {
+    const { authorization } = request.headers
+    const address = request.socket.remoteAddress
+    if (authorization === undefined || address === undefined) return
+    const seconds = this.#guard.wait(address, authorization)
+    if (seconds > 0) throw new Refusal(429, 'TOOMANYREQUESTS', 'too many wrong passwords; wait', { 'retry-after': String(seconds) })
+    if (user === undefined) this.#guard.wrong(address, authorization)
+    else this.#guard.right(address, authorization)
   }
 
   #mapped(visit: Visit, route: Route): Route {
@@ -197,9 +271,8 @@ class RegistryHandler {
 
   #broken(visit: Visit, path: string, error: unknown): Refusal {
     this.#logger?.error({ method: visit.method, path, error: String(error) }, 'request failed')
-    const full = errno(error) === 'ENOSPC' || (error instanceof OciError && errno(error.cause) === 'ENOSPC')
-    return full
-      ? new Refusal(507, 'INTERNAL', 'the disk of the registry is full')
+    return isDiskFull(error)
+      ? new Refusal(507, 'INTERNAL', 'the disk of the registry is full; make room there, then push again')
       : new Refusal(500, 'INTERNAL', 'the registry failed; its log says why')
   }
 }

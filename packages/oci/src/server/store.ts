@@ -1,4 +1,4 @@
-import { readdir, rm, stat } from 'node:fs/promises'
+import { readdir, rm, stat, utimes } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { digestHex, isDigest } from '../digest.ts'
 import { ensureDirectory, errno, place, readBounded, storageError, syncDirectory, writeAtomic } from '../disk.ts'
@@ -32,15 +32,21 @@ export interface StoredManifest {
 export class Store {
   readonly root: string
   readonly #temporary: string
+  readonly #now: () => number
   readonly #queue = new KeyedQueue()
+  /** What a repository began to hold since the running collection began to look; undefined while none runs. */
+  #taken: Set<string> | undefined
+  /** What is being taken now. */
+  readonly #taking = new Set<string>()
 
-  private constructor(root: string) {
+  private constructor(root: string, now: () => number) {
     this.root = root
+    this.#now = now
     this.#temporary = join(root, 'tmp')
   }
 
-  static async open(root: string): Promise<Store> {
-    const store = new Store(root)
+  static async open(root: string, now: () => number): Promise<Store> {
+    const store = new Store(root, now)
     try {
       // Nothing in there has an owner after a restart.
       await rm(store.#temporary, { recursive: true, force: true })
@@ -53,7 +59,7 @@ export class Store {
 
   /** Runs changes of one repository one after another. */
   exclusively<T>(repository: string, work: () => Promise<T>): Promise<T> {
-    return this.#queue.run(repository, work)
+    return this.#queue.run(`repository ${repository}`, work)
   }
 
   contentPath(digest: string): string {
@@ -66,9 +72,21 @@ export class Store {
     return sizeOf(this.contentPath(digest))
   }
 
-  /** Takes a synced file over as content. Replaces what is there: pushing again repairs damage. */
-  async adoptContent(file: string, digest: string): Promise<void> {
-    await place(file, this.contentPath(digest))
+  /** Takes a synced file over as content that a repository holds. Replaces what is there: pushing again repairs damage. */
+  async adoptBlob(repository: string, file: string, digest: string): Promise<void> {
+    await this.#holding(digest, async () => {
+      await place(file, this.contentPath(digest))
+      await this.#linkBlob(repository, digest)
+    })
+  }
+
+  /** Lets a repository hold content that is there already. False: it is not. */
+  async mountBlob(repository: string, digest: string, from: string | null): Promise<boolean> {
+    return this.#holding(digest, async () => {
+      const size = from === null ? await this.contentSize(digest) : await this.blobSize(from, digest)
+      if (size !== undefined) await this.#linkBlob(repository, digest)
+      return size !== undefined
+    })
   }
 
   async exists(repository: string): Promise<boolean> {
@@ -81,13 +99,66 @@ export class Store {
     return linked === undefined ? undefined : this.contentSize(digest)
   }
 
-  async linkBlob(repository: string, digest: string): Promise<void> {
-    const path = this.#path(repository, '_blobs', digestHex(digest))
-    if ((await sizeOf(path)) === undefined) await writeAtomic(path, new Uint8Array(), this.#temporary)
+  /** A pusher asked for this blob and will rely on the answer: its time of grace begins again. */
+  async renewBlob(repository: string, digest: string): Promise<void> {
+    await this.#changingLink(repository, digest, () => this.#renew(this.#path(repository, '_blobs', digestHex(digest))))
   }
 
   unlinkBlob(repository: string, digest: string): Promise<boolean> {
-    return this.exclusively(repository, () => remove(this.#path(repository, '_blobs', digestHex(digest))))
+    const path = this.#path(repository, '_blobs', digestHex(digest))
+    return this.exclusively(repository, () => this.#changingLink(repository, digest, () => remove(path)))
+  }
+
+  /**
+   * Removes the links of blobs that this repository took before `before` (milliseconds since 1970) and that none of its manifests
+   * names. Call inside {@link exclusively}, with what the manifests name found out there too.
+   */
+  async unlinkBlobs(repository: string, hexes: readonly string[], before: number): Promise<number> {
+    let removed = 0
+    for (const hex of hexes) {
+      const path = this.#path(repository, '_blobs', hex)
+      const gone = await this.#changingLink(repository, `sha256:${hex}`, () => removeOld(path, before))
+      if (gone !== undefined) removed += 1
+    }
+    // On disk before content goes: a link to what is gone would be worse than content without a link.
+    if (removed > 0) await syncDirectory(this.#path(repository, '_blobs'))
+    return removed
+  }
+
+  /** Digests, in hex, of the blobs that a repository holds. */
+  async heldBlobs(repository: string): Promise<string[]> {
+    return (await list(this.#path(repository, '_blobs'))).filter(isHex)
+  }
+
+  /** Digests, in hex, of the manifests that a repository holds. */
+  async heldManifests(repository: string): Promise<string[]> {
+    return (await list(this.#path(repository, '_manifests'))).filter(isHex)
+  }
+
+  /**
+   * Runs a collection: while it does, everything that a repository begins to hold is remembered, so that {@link removeContent} cannot
+   * take it, however long ago the collection looked at that repository. One at a time.
+   */
+  async collecting<T>(work: () => Promise<T>): Promise<T> {
+    this.#taken = new Set(this.#taking)
+    try {
+      return await work()
+    } finally {
+      this.#taken = undefined
+    }
+  }
+
+  /** Content of the whole registry, in hex, a folder of it at a time. */
+  async *contents(): AsyncGenerator<string[]> {
+    const directory = join(this.root, 'blobs', 'sha256')
+    for (const folder of await list(directory)) yield (await list(join(directory, folder))).filter(isHex)
+  }
+
+  /** Removes content older than `before` that nobody took since the collection began. Its size in bytes, or undefined: it stays. */
+  removeContent(hex: string, before: number): Promise<number | undefined> {
+    return this.#queue.run(`content ${hex}`, async () =>
+      this.#taken?.has(hex) === false ? removeOld(this.contentPath(`sha256:${hex}`), before) : undefined,
+    )
   }
 
   async manifestSize(repository: string, digest: string): Promise<number | undefined> {
@@ -110,8 +181,10 @@ export class Store {
     extra: { tag: string | undefined; subject: string | undefined; listing: Descriptor },
   ): Promise<void> {
     const hex = digestHex(manifest.digest)
-    await writeAtomic(this.contentPath(manifest.digest), manifest.bytes, this.#temporary)
-    await this.#write(this.#path(repository, '_manifests', hex), manifest.mediaType)
+    await this.#holding(manifest.digest, async () => {
+      await writeAtomic(this.contentPath(manifest.digest), manifest.bytes, this.#temporary)
+      await this.#write(this.#path(repository, '_manifests', hex), manifest.mediaType)
+    })
     if (extra.subject !== undefined) {
       await this.#write(this.#path(repository, '_referrers', digestHex(extra.subject), hex), JSON.stringify(extra.listing))
     }
@@ -156,16 +229,65 @@ export class Store {
 
   /** Names of all repositories that hold a manifest, in byte order. */
   async repositories(): Promise<string[]> {
-    const names: string[] = []
+    return (await this.#folders()).filter(({ entries }) => entries.includes('_manifests')).map(({ name }) => name)
+  }
+
+  /** Those too whose first push is on its way. */
+  async allRepositories(): Promise<string[]> {
+    return (await this.#folders())
+      .filter(({ entries }) => entries.includes('_manifests') || entries.includes('_blobs'))
+      .map(({ name }) => name)
+  }
+
+  async #folders(): Promise<{ name: string; entries: string[] }[]> {
+    const found: { name: string; entries: string[] }[] = []
     const walk = async (name: string): Promise<void> => {
-      for (const entry of await list(join(this.root, 'repositories', name))) {
-        if (entry === '_manifests') names.push(name)
+      const entries = await list(join(this.root, 'repositories', name))
+      found.push({ name, entries })
+      for (const entry of entries) {
         const below = name === '' ? entry : `${name}/${entry}`
         if (!entry.startsWith('_') && isRepository(below)) await walk(below)
       }
     }
     await walk('')
-    return names.sort()
+    return found.sort((a, b) => (a.name < b.name ? -1 : 1))
+  }
+
+  async #linkBlob(repository: string, digest: string): Promise<void> {
+    const path = this.#path(repository, '_blobs', digestHex(digest))
+    await this.#changingLink(repository, digest, async () => {
+      if (!(await this.#renew(path))) await writeAtomic(path, new Uint8Array(), this.#temporary)
+    })
+  }
+
+  /** False: there is no such file. */
+  async #renew(path: string): Promise<boolean> {
+    const now = this.#now() / 1000
+    try {
+      await utimes(path, now, now)
+      return true
+    } catch (error) {
+      if (errno(error) === 'ENOENT' || errno(error) === 'ENOTDIR') return false
+      throw storageError(error, path)
+    }
+  }
+
+  /** A repository takes content: nothing removes that content meanwhile, nor later in a collection that has begun. */
+  #holding<T>(digest: string, work: () => Promise<T>): Promise<T> {
+    const hex = digestHex(digest)
+    return this.#queue.run(`content ${hex}`, async () => {
+      this.#taken?.add(hex)
+      this.#taking.add(hex)
+      try {
+        return await work()
+      } finally {
+        this.#taking.delete(hex)
+      }
+    })
+  }
+
+  #changingLink<T>(repository: string, digest: string, work: () => Promise<T>): Promise<T> {
+    return this.#queue.run(`link ${repository} ${digest}`, work)
   }
 
   #path(repository: string, ...rest: string[]): string {
@@ -209,4 +331,21 @@ async function remove(path: string): Promise<boolean> {
     if (errno(error) === 'ENOENT') return false
     throw storageError(error, path)
   }
+}
+
+/** Removes a file last changed before `before`. Its size, or undefined: it is younger, or not there. */
+async function removeOld(path: string, before: number): Promise<number | undefined> {
+  try {
+    const { size, mtimeMs } = await stat(path)
+    if (mtimeMs >= before) return undefined
+    await rm(path)
+    return size
+  } catch (error) {
+    if (errno(error) === 'ENOENT') return undefined
+    throw storageError(error, path)
+  }
+}
+
+function isHex(name: string): boolean {
+  return /^[0-9a-f]{64}$/.test(name)
 }

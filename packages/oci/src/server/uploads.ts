@@ -2,7 +2,7 @@ import { createHash, type Hash, randomUUID } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { mkdir, open, readdir, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { ensureDirectory, errno, readBounded, storageError, writeAll } from '../disk.ts'
+import { ensureDirectory, errno, isDiskFull, readBounded, storageError, writeAll } from '../disk.ts'
 import { isRepository } from '../reference.ts'
 import { Refusal } from './refusal.ts'
 
@@ -122,6 +122,10 @@ export class Uploads {
           session.size = at
           session.touchedMs = this.#now()
         }
+      } catch (error) {
+        // What fills the disk goes at once: kept for a resumption, it would leave no room for anybody.
+        if (isDiskFull(error)) await this.#forget(session)
+        throw error
       } finally {
         await handle.close()
       }
@@ -129,20 +133,26 @@ export class Uploads {
   }
 
   /**
-   * Makes sure that the bytes are on disk and are those of `digest`, hands their file to `keep`, and ends the session.
-   * @throws Refusal DIGEST_INVALID; the session is then gone too
+   * Makes sure that the bytes are on disk and are those of `digest`, hands their file to `keep`, and ends the session, whatever happens.
+   * @throws Refusal DIGEST_INVALID
    */
   finish(session: UploadSession, digest: string, incoming: Incoming, keep: (file: string) => Promise<void>): Promise<void> {
     return this.#exclusively(session, incoming.cut, async () => {
-      const actual = `sha256:${(session.hash ?? (await hashOf(dataPath(session)))).digest('hex')}`
-      session.hash = undefined
-      if (actual === digest) {
+      try {
+        const actual = `sha256:${(session.hash ?? (await hashOf(dataPath(session)))).digest('hex')}`
+        if (actual !== digest) throw new Refusal(400, 'DIGEST_INVALID', `the content is ${actual}`)
         await syncFile(dataPath(session))
         await keep(dataPath(session))
+      } finally {
+        await this.#forget(session)
       }
-      await this.#forget(session)
-      if (actual !== digest) throw new Refusal(400, 'DIGEST_INVALID', `the content is ${actual}`)
     })
+  }
+
+  /** Whether anybody is sending a blob to this repository, or has begun to and may go on. */
+  isOpen(repository: string): boolean {
+    for (const session of this.#sessions.values()) if (session.repository === repository) return true
+    return false
   }
 
   /** Gives an upload up, and cuts off who writes to it. */

@@ -1,0 +1,121 @@
+import { spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { once } from 'node:events'
+import { access, mkdir, mkdtemp, open, readdir, readFile, rename, rm } from 'node:fs/promises'
+import { homedir } from 'node:os'
+import path from 'node:path'
+import { run } from '../environment/command.ts'
+
+/**
+ * Programs of others that tests and benchmarks measure Muster against. Each is made once, in the cache, under its name and version;
+ * nothing is installed on the machine. Go checks modules against its checksum database, apt's signed lists name a package's hash.
+ */
+export interface GoPeer {
+  readonly name: string
+  /** Path of the program's package in its module. */
+  readonly program: string
+  readonly version: string
+}
+
+/** Two minutes or more for a large one that was never built here: give the hook that asks for a peer this long. */
+export const peerMs = 20 * 60_000
+
+export const goPeers = {
+  cosign: { name: 'cosign', program: 'github.com/sigstore/cosign/v3/cmd/cosign', version: 'v3.1.2' },
+  crane: { name: 'crane', program: 'github.com/google/go-containerregistry/cmd/crane', version: 'v0.22.1' },
+  distribution3: { name: 'distribution', program: 'github.com/distribution/distribution/v3/cmd/registry', version: 'v3.1.2' },
+  ociConformance: {
+    name: 'oci-conformance',
+    program: 'github.com/opencontainers/distribution-spec/conformance',
+    version: 'v0.0.0-20260831232431-97274622c111',
+  },
+} as const satisfies Record<string, GoPeer>
+
+/** The path of a Go program, built from its module. */
+export function goPeer(peer: GoPeer): Promise<string> {
+  return peerProgram(`${peer.name}-${peer.version}`, path.basename(peer.program), async (folder) => {
+    await succeed('go', ['install', `${peer.program}@${peer.version}`], { ...process.env, GOBIN: folder })
+  })
+}
+
+/** The path of a program of a Debian package: fetched and unpacked, not installed. */
+export async function debianPeer(name: string, program: string): Promise<string> {
+  const { version, sha256, options } = await debianPackage(name)
+  return peerProgram(`${name}-${version.replaceAll(/[^A-Za-z0-9.+~-]/g, '_')}`, program, async (folder) => {
+    await succeed('apt-get', [...options, 'download', `${name}=${version}`], process.env, folder)
+    const [file] = (await readdir(folder)).filter((entry) => entry.endsWith('.deb'))
+    const content = await readFile(path.join(folder, file ?? ''))
+    if (createHash('sha256').update(content).digest('hex') !== sha256) throw new Error(`${file} is not the package that apt's list names`)
+    await succeed('dpkg-deb', ['-x', path.join(folder, file ?? ''), folder])
+  })
+}
+
+/** What the lists of apt say of a package; lists of our own when the machine's, as in many containers, are empty. */
+async function debianPackage(name: string): Promise<{ version: string; sha256: string; options: string[] }> {
+  const lists = path.join(await peersFolder(), 'apt-lists')
+  const own = ['-o', `Dir::State::Lists=${lists}`, '-o', `Dir::Cache=${path.join(lists, 'cache')}`]
+  for (const options of [[], own]) {
+    if (options.length > 0) {
+      await mkdir(path.join(lists, 'cache'), { recursive: true })
+      await succeed('apt-get', [...options, 'update'])
+    }
+    const { stdout } = await run('apt-cache', [...options, 'show', '--no-all-versions', name])
+    const version = /^Version: (.+)$/m.exec(stdout)?.[1]
+    const sha256 = /^SHA256: ([0-9a-f]{64})$/m.exec(stdout)?.[1]
+    if (version !== undefined && sha256 !== undefined) return { version, sha256, options }
+  }
+  throw new Error(`No apt source of this machine has the package ${name}.`)
+}
+
+/** Makes a peer's folder beside its place and moves it there whole, so that what is there is complete. One maker at a time. */
+async function peerProgram(id: string, program: string, make: (folder: string) => Promise<void>): Promise<string> {
+  const place = path.join(await peersFolder(), id)
+  const file = path.join(place, program)
+  if (await exists(file)) return file
+  return exclusively(`${place}.lock`, async () => {
+    if (await exists(file)) return file
+    const folder = await mkdtemp(`${place}.making-`)
+    try {
+      await make(folder)
+      await rm(place, { recursive: true, force: true })
+      await rename(folder, place)
+    } finally {
+      await rm(folder, { recursive: true, force: true })
+    }
+    if (!(await exists(file))) throw new Error(`${id} was made, but has no ${program}.`)
+    return file
+  })
+}
+
+/** Waits for flock(2) on a file, which the kernel gives up with the process that has it. */
+async function exclusively<T>(file: string, work: () => Promise<T>): Promise<T> {
+  const handle = await open(file, 'a')
+  try {
+    const [code] = (await once(spawn('flock', ['--exclusive', '3'], { stdio: ['ignore', 'ignore', 'inherit', handle.fd] }), 'close')) as [
+      number | null,
+    ]
+    if (code !== 0) throw new Error(`${file} could not be locked.`)
+    return await work()
+  } finally {
+    await handle.close()
+  }
+}
+
+async function peersFolder(): Promise<string> {
+  const cache = process.env['MUSTER_CACHE'] ?? path.join(process.env['XDG_CACHE_HOME'] ?? path.join(homedir(), '.cache'), 'muster')
+  const folder = path.resolve(cache, 'peers')
+  await mkdir(folder, { recursive: true })
+  return folder
+}
+
+async function exists(file: string): Promise<boolean> {
+  return access(file).then(
+    () => true,
+    () => false,
+  )
+}
+
+async function succeed(command: string, args: readonly string[], env = process.env, cwd?: string): Promise<void> {
+  const outcome = await run(command, args, { env, ...(cwd === undefined ? {} : { cwd }) })
+  if (outcome.code !== 0) throw new Error(`${command} ${args.join(' ')} ended with ${outcome.code}: ${outcome.stderr}`)
+}
