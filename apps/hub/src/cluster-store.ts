@@ -19,13 +19,15 @@ export class ClusterStore {
   }
 
   /** Demands that the hub knows a cluster. @throws ApiError `UnknownCluster`; KubeError */
-  async demand(name: string, signal: AbortSignal): Promise<void> {
+  async demand(name: string, signal: AbortSignal): Promise<Cluster> {
     const found = await this.#client.find<ClusterObject>({ apiVersion, kind: 'Cluster', name }, { signal })
     if (!found || found.metadata.deletionTimestamp !== undefined) throw unknown(name)
+    return found
   }
 
-  async markJoined(name: string, at: Date, signal: AbortSignal): Promise<void> {
-    await this.#applyStatus(name, { joinedAt: at.toISOString() }, managers.join, signal)
+  /** @param usedToken hash of the token that it joined with */
+  async markJoined(name: string, usedToken: string, at: Date, signal: AbortSignal): Promise<void> {
+    await this.#applyStatus(name, { joinedAt: at.toISOString(), usedToken }, managers.join, signal)
   }
 
   /** @throws ApiError `UnknownCluster`; KubeError */

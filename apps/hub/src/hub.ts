@@ -25,8 +25,10 @@ export interface Timings {
   readonly heartbeatMs: number
   /** How often the registry is asked whether a channel is still there. */
   readonly recheckMs: number
-  /** Days that the identity of a cluster is valid. */
+  /** Days that the identity of a cluster is valid. May be a fraction. */
   readonly identityDays: number
+  /** Days after its end in which an identity can still be renewed: how long a cluster may be away and come back by itself. */
+  readonly renewGraceDays: number
 }
 
 const day = 24 * 60 * 60 * 1000
@@ -37,6 +39,7 @@ export const defaultTimings: Timings = {
   heartbeatMs: 10_000,
   recheckMs: 60_000,
   identityDays: 30,
+  renewGraceDays: 180,
 }
 
 export interface HubOptions {
@@ -49,6 +52,8 @@ export interface HubOptions {
   readonly listen: { readonly host: string; readonly port: number }
   readonly tls: { readonly certificate: string; readonly privateKey: string }
   readonly authority: IdentityIssuer['authority']
+  /** More certificates (PEM) to trust while the authority changes: the one before, or the one to come. */
+  readonly otherAuthorities?: string | undefined
   readonly channelKey: string
   readonly roots: readonly string[]
   readonly timings?: Partial<Timings>
@@ -121,7 +126,16 @@ export async function runHub(options: HubOptions, signal: AbortSignal): Promise<
     log.warn({ [what]: name, ...errorFields(error) }, `could not reconcile a ${what}`)
 
   const manager = new Manager()
-    .add(apiServer(options, { timings, store, reports, ready: () => informers.every((informer) => informer.synced) }), { stage: 'servers' })
+    .add(
+      apiServer(options, {
+        timings,
+        store,
+        reports,
+        cached: (name) => clusters.get(name),
+        ready: () => informers.every((informer) => informer.synced),
+      }),
+      { stage: 'servers' },
+    )
     .add(clusters)
     .add(placements)
     .add(publishers)
@@ -157,21 +171,37 @@ interface ConfigMap extends KubeObject {
 
 function apiServer(
   options: HubOptions,
-  parts: { readonly timings: Timings; readonly store: ClusterStore; readonly reports: Reports; readonly ready: () => boolean },
+  parts: {
+    readonly timings: Timings
+    readonly store: ClusterStore
+    readonly reports: Reports
+    readonly cached: (name: string) => Cluster | undefined
+    readonly ready: () => boolean
+  },
 ): { readonly name: string; run(signal: AbortSignal): Promise<void> } {
   const { client, namespace, trustDomain, now, log } = options
-  const issuer = { authority: options.authority, trustDomain, days: parts.timings.identityDays }
-  const shared = { clusters: parts.store, issuer, now, log }
+  const trusted = [options.authority.certificate, options.otherAuthorities ?? '']
+    .map((pem) => pem.trim())
+    .join('\n')
+    .trim()
+  const issuer: IdentityIssuer = {
+    authority: options.authority,
+    trustDomain,
+    days: parts.timings.identityDays,
+    trusted,
+    renewGraceMs: parts.timings.renewGraceDays * day,
+  }
+  const shared = { clusters: parts.store, issuer, registry: options.registryAccess, now, log }
   const routes = [
     ...healthRoutes(parts.ready),
-    joinRoute({ ...shared, tokens: new JoinTokens(client, namespace), registry: options.registryAccess, monotonicMs: options.monotonicMs }),
+    joinRoute({ ...shared, tokens: new JoinTokens(client, namespace), monotonicMs: options.monotonicMs }),
     renewRoute(shared),
-    reportRoute({ reports: parts.reports, trustDomain, now }),
+    reportRoute({ reports: parts.reports, clusters: parts.store, cached: parts.cached, trustDomain, trusted, now }),
   ]
   return {
     name: 'api',
     run: async (signal) => {
-      const server = await startServer({ listen: options.listen, tls: options.tls, clientCa: options.authority.certificate, routes, log })
+      const server = await startServer({ listen: options.listen, tls: options.tls, clientCa: trusted, routes, log })
       options.listening?.(server.port)
       log.info({ port: server.port }, 'the API answers')
       if (!signal.aborted) await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))

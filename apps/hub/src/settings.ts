@@ -10,6 +10,9 @@ export interface Settings {
   readonly tls: { readonly certificate: string; readonly privateKey: string }
   /** The authority that signs cluster identities. */
   readonly authority: { readonly certificate: string; readonly privateKey: string }
+  /** Certificates (PEM) that are trusted beside it while it changes. */
+  readonly otherAuthorities?: string
+  readonly timings: { readonly identityDays?: number; readonly renewGraceDays?: number }
   readonly channelKey: string
   /** Trust roots, oldest first. */
   readonly roots: readonly string[]
@@ -40,6 +43,7 @@ export async function readSettings(env: Readonly<Record<string, string | undefin
   }
   const port = Number(env['MUSTER_PORT'] ?? 8443)
   if (!Number.isInteger(port) || port < 0 || port > 65_535) throw new HubError('SettingsInvalid', 'MUSTER_PORT is not a port.')
+  const others = await files.read(path.join(folder, 'muster-hub-ca', 'others.crt'))
   const word = async (name: string, key: string) => (await secret(name, key)).trim()
   return {
     namespace: required(env, 'MUSTER_NAMESPACE'),
@@ -47,6 +51,11 @@ export async function readSettings(env: Readonly<Record<string, string | undefin
     listen: { host: env['MUSTER_HOST'] ?? '0.0.0.0', port },
     tls: { certificate: await secret('muster-hub-tls', 'tls.crt'), privateKey: await secret('muster-hub-tls', 'tls.key') },
     authority: { certificate: await secret('muster-hub-ca', 'ca.crt'), privateKey: await secret('muster-hub-ca', 'ca.key') },
+    ...(others?.trim() ? { otherAuthorities: others } : {}),
+    timings: {
+      ...days(env, 'MUSTER_IDENTITY_DAYS', 'identityDays'),
+      ...days(env, 'MUSTER_RENEW_GRACE_DAYS', 'renewGraceDays'),
+    },
     channelKey: await secret('muster-hub-channel', 'channel.key'),
     roots: await readRoots(path.join(folder, 'muster-hub-channel'), files, secret),
     registry: {
@@ -71,6 +80,15 @@ async function readRoots(folder: string, files: Files, secret: (name: string, ke
     .sort((a, b) => a.version - b.version)
   const names = [...older.map(({ name }) => name), 'root.json']
   return Promise.all(names.map((name) => secret('muster-hub-channel', name)))
+}
+
+/** A setting in days, which may be a fraction; nothing where it is left to the default. */
+function days<K extends string>(env: Readonly<Record<string, string | undefined>>, name: string, key: K): { readonly [key in K]?: number } {
+  const text = env[name]?.trim()
+  if (!text) return {}
+  const value = Number(text)
+  if (!(value > 0 && value <= 3650)) throw new HubError('SettingsInvalid', `${name} is not a number of days above 0 and up to 3650.`)
+  return { [key]: value } as { readonly [key in K]?: number }
 }
 
 function required(env: Readonly<Record<string, string | undefined>>, name: string): string {

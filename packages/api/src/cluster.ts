@@ -48,6 +48,10 @@ const spec = z.object({
       maxShare: z.number().min(0).max(1).default(0.5),
     })
     .optional(),
+  /** Which identity is valid: certificates that name another are refused. Written by each join; a change revokes what came before. */
+  identity: z.string().min(1).max(64).optional(),
+  /** The cluster is to leave: nothing is placed on it any more, and what runs there is pruned without asking for consent. */
+  leaving: z.boolean().optional(),
 })
 
 const status = z.object({
@@ -59,6 +63,8 @@ const status = z.object({
   report: clusterReportSchema.optional(),
   reportedAt: z.iso.datetime().optional(),
   joinedAt: z.iso.datetime().optional(),
+  /** Hash (SHA-256, hex) of the join token that was used last, so that it is refused as used and not as unknown. */
+  usedToken: z.string().max(64).optional(),
 })
 
 /** Kind `Cluster`: a member of the fleet, in the hub's API. */
@@ -80,6 +86,8 @@ export const clusterReasons = {
   notReady: 'NotReady',
   /** No report for longer than the time limit: neither ready nor failed, unknown. */
   silent: 'Silent',
+  /** The channel that the agent holds has expired: what runs goes on, nothing new is taken. */
+  stale: 'Stale',
   /** The channel could not be compiled or published. */
   channelFailed: 'ChannelFailed',
 } as const

@@ -62,6 +62,8 @@ export const releaseReasons = {
   /** The bundle does not follow the format. */
   bundleInvalid: 'BundleInvalid',
   registryUnreachable: 'RegistryUnreachable',
+  /** The channel that asks for it has expired: what runs is kept, drift corrected, and nothing new is taken. */
+  stale: 'Stale',
   pruning: 'Pruning',
   /** The prune is larger than the share that the cluster allows and waits for consent. */
   pruneNeedsConsent: 'PruneNeedsConsent',

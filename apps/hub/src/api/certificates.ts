@@ -1,3 +1,4 @@
+import type { Cluster } from '@muster/api'
 import { type Authority, issueCertificate, PkiError, readRequest } from '@muster/pki'
 import { ApiError } from './errors.ts'
 import { spiffeId } from './identity.ts'
@@ -7,6 +8,10 @@ export interface IdentityIssuer {
   readonly trustDomain: string
   /** How long an identity is valid. Agents renew it long before. */
   readonly days: number
+  /** Certificates (PEM) that identities may chain to, `authority` among them. What agents are told to trust the hub by. */
+  readonly trusted: string
+  /** How long after its end an identity can still be renewed, in milliseconds. */
+  readonly renewGraceMs: number
 }
 
 /**
@@ -22,12 +27,23 @@ export async function publicKeyOfRequest(csr: string): Promise<string> {
   }
 }
 
-/** Issues the identity of a cluster: a client certificate with its SPIFFE id and nothing that the request asked for. */
-export async function issueIdentity(issuer: IdentityIssuer, cluster: string, publicKey: string, now: Date): Promise<string> {
+/**
+ * Issues the identity of a cluster: a client certificate with its SPIFFE id and nothing that the request asked for. Its organization
+ * says which joining it comes from, so that a later one ends it.
+ */
+export async function issueIdentity(issuer: IdentityIssuer, { metadata, spec }: Cluster, publicKey: string, now: Date): Promise<string> {
   const { authority, trustDomain, days } = issuer
+  const cluster = metadata.name
   const { certificate } = await issueCertificate(
     authority,
-    { commonName: cluster, uris: [spiffeId(trustDomain, cluster)], usages: ['client'], days, now },
+    {
+      commonName: cluster,
+      ...(spec.identity === undefined ? {} : { organizations: [spec.identity] }),
+      uris: [spiffeId(trustDomain, cluster)],
+      usages: ['client'],
+      days,
+      now,
+    },
     publicKey,
   )
   return certificate

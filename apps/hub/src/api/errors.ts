@@ -8,9 +8,13 @@ export type ApiErrorCode =
   | 'TooManyRequests'
   | 'IdentityMissing'
   | 'IdentityMismatch'
+  | 'IdentityExpired'
+  | 'IdentityRevoked'
   | 'UnknownCluster'
   | 'TokenRefused'
   | 'TokenExpired'
+  | 'TokenUsed'
+  | 'TokenWrongCluster'
   | 'RequestRefused'
   | 'Unavailable'
   | 'Internal'
@@ -24,9 +28,13 @@ const statuses: Record<ApiErrorCode, number> = {
   TooManyRequests: 429,
   IdentityMissing: 401,
   IdentityMismatch: 403,
+  IdentityExpired: 401,
+  IdentityRevoked: 403,
   UnknownCluster: 404,
   TokenRefused: 403,
   TokenExpired: 403,
+  TokenUsed: 403,
+  TokenWrongCluster: 403,
   RequestRefused: 422,
   Unavailable: 503,
   Internal: 500,

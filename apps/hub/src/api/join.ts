@@ -7,7 +7,7 @@ import { type IdentityIssuer, issueIdentity, publicKeyOfRequest } from './certif
 import { ApiError } from './errors.ts'
 import { RateLimit } from './rate-limit.ts'
 import type { Route } from './router.ts'
-import type { JoinTokens } from './tokens.ts'
+import { type FoundToken, type JoinTokens, tokenHash, tokenUsed } from './tokens.ts'
 
 /** How a cluster reads from the registry. */
 export interface RegistryAccess {
@@ -63,19 +63,34 @@ export function joinRoute(options: JoinOptions): Route {
       const body = bodySchema.safeParse(await json())
       if (!body.success) throw new ApiError('BadRequest', `The join request is malformed: ${z.prettifyError(body.error).slice(0, 500)}`)
       const { cluster, token, csr, agentVersion } = body.data
-      const found = await tokens.check(cluster, token, now(), signal)
+      const found = await tokens
+        .check(cluster, token, now(), signal)
+        .catch((error: unknown) => whyRefused(error, options, body.data, signal))
       const publicKey = await publicKeyOfRequest(csr)
-      await clusters.demand(cluster, signal)
+      const known = await clusters.demand(cluster, signal)
       await tokens.use(found, signal)
-      const certificate = await issueIdentity(issuer, cluster, publicKey, now())
+      const certificate = await issueIdentity(issuer, known, publicKey, now())
       log.info({ cluster, agentVersion }, 'a cluster joined')
       try {
-        await clusters.markJoined(cluster, now(), signal)
+        await clusters.markJoined(cluster, tokenHash(token), now(), signal)
       } catch (error) {
         // The token is used up: the agent must get its identity. When it joined is only for people to see.
         log.warn({ cluster, ...errorFields(error) }, 'could not note that a cluster joined')
       }
-      return { status: 200, body: { certificate, registry, channelRepository: channelRepository(cluster) } }
+      return { status: 200, body: { certificate, hubCa: issuer.trusted, registry, channelRepository: channelRepository(cluster) } }
     },
   }
+}
+
+/** A token that is not there may have been used: who shows it held it, and is told. */
+async function whyRefused(
+  error: unknown,
+  { clusters }: JoinOptions,
+  { cluster, token }: { readonly cluster: string; readonly token: string },
+  signal: AbortSignal,
+): Promise<FoundToken> {
+  if (!(error instanceof ApiError) || error.code !== 'TokenRefused') throw error
+  const known = await clusters.demand(cluster, signal).catch(() => undefined)
+  if (known?.status?.usedToken === tokenHash(token)) throw tokenUsed(cluster)
+  throw error
 }

@@ -1,13 +1,19 @@
-import { clusterReportSchema } from '@muster/api'
+import { type Cluster, clusterReportSchema } from '@muster/api'
 import * as z from 'zod'
+import type { ClusterStore } from '../cluster-store.ts'
 import type { ReportSink } from '../reports.ts'
 import { ApiError } from './errors.ts'
-import { demandIdentity } from './identity.ts'
+import { demandIdentity, demandNotRevoked, readAuthorities } from './identity.ts'
 import type { Route } from './router.ts'
 
 export interface ReportOptions {
   readonly reports: ReportSink
+  readonly clusters: Pick<ClusterStore, 'demand'>
+  /** A cluster as it was last seen, where it was. */
+  readonly cached: (name: string) => Cluster | undefined
   readonly trustDomain: string
+  /** Certificates (PEM) that identities may chain to. */
+  readonly trusted: string
   readonly now: () => Date
 }
 
@@ -15,18 +21,22 @@ export interface ReportOptions {
 const maxBodyBytes = 1024 * 1024
 
 /** `POST /v1/clusters/{name}/report`: what an agent sees of its cluster. */
-export function reportRoute({ reports, trustDomain, now }: ReportOptions): Route {
+export function reportRoute({ reports, clusters, cached, trustDomain, trusted, now }: ReportOptions): Route {
+  const authorities = readAuthorities(trusted)
   return {
     method: 'POST',
     path: '/v1/clusters/:name/report',
     maxBodyBytes,
     handle: async ({ message, params, json, signal }) => {
       const cluster = params['name'] ?? ''
-      demandIdentity(message, { cluster, trustDomain, now: now() })
+      const proven = demandIdentity(message, { cluster, trustDomain, now: now(), authorities })
       const report = clusterReportSchema.safeParse(await json())
       if (!report.success) throw new ApiError('BadRequest', `The report is malformed: ${z.prettifyError(report.error).slice(0, 500)}`)
       if (report.data.cluster !== cluster)
         throw new ApiError('IdentityMismatch', `The report is about cluster ${report.data.cluster.slice(0, 63)} and came from ${cluster}.`)
+      // What is cached may be a moment old: only a look at the object itself refuses.
+      const seen = cached(cluster)
+      if (seen?.spec.identity !== proven.identity) demandNotRevoked(await clusters.demand(cluster, signal), proven)
       await reports.take(report.data, signal)
       return {}
     },

@@ -83,8 +83,11 @@ function desired({
     ...(releases.length === 0 ? { empty: true } : {}),
     releases,
     publishers: publishers.map(({ name, publicKey }) => ({ name, publicKey })),
+    // A cluster that is to leave is emptied: whoever said so has consented.
     // Shares are published in ten-thousandths: rounded here, so that what comes back is not taken for a change.
-    prune: { maxShare: Math.round((cluster.spec.prune?.maxShare ?? defaultMaxShare) * 10_000) / 10_000 },
+    prune: {
+      maxShare: cluster.spec.leaving === true ? 1 : Math.round((cluster.spec.prune?.maxShare ?? defaultMaxShare) * 10_000) / 10_000,
+    },
   }
 }
 

@@ -36,6 +36,13 @@ export function clusterReady({ status, content, failure, now, silentAfterMs }: C
       message: `The last report came at ${reportedAt}. What runs there keeps running; its state is not known.`,
     }
   if (failure !== undefined) return { status: 'False', reason: clusterReasons.channelFailed, message: failure }
+  const stale = report.channelUnreadable?.reason === 'ChannelExpired' ? report.channelUnreadable : undefined
+  if (stale !== undefined)
+    return {
+      status: 'False',
+      reason: clusterReasons.stale,
+      message: `${stale.message} What runs keeps running, and drift is corrected.`,
+    }
   const problems = [...nodeProblems(report), ...channelProblems(report, content), ...releaseProblems(report, content)]
   if (problems.length > 0) return { status: 'False', reason: clusterReasons.notReady, message: named(problems) }
   return {

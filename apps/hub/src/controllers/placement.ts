@@ -47,8 +47,9 @@ export function placementsConcern(): (change: { readonly type: string; readonly 
   return ({ type, key, object }) => {
     if (type === 'deleted') return seen.delete(key)
     const { labels } = object.metadata
+    const { leaving } = object.spec
     const { report, conditions } = object.status ?? {}
-    const now = { labels, releases: report?.releases, reason: conditions?.find((one) => one.type === 'Ready')?.reason }
+    const now = { labels, leaving, releases: report?.releases, reason: conditions?.find((one) => one.type === 'Ready')?.reason }
     if (isDeepStrictEqual(seen.get(key), now)) return false
     seen.set(key, now)
     return true

@@ -44,6 +44,7 @@ export class Fixture {
   readonly client: KubeClient
   readonly namespace = unique('hub-test')
   readonly #dir: string
+  /** Issues identities; the API is always served by the first one. */
   readonly #authority: Authority
   readonly #tls: Identity
   readonly #channel = generateKeyPair()
@@ -111,8 +112,10 @@ export class Fixture {
     } as KubeObject)
   }
 
-  /** Starts the hub, and waits until it is ready. */
-  async startHub(): Promise<void> {
+  /** Starts the hub, and waits until it is ready. `issuer`: another authority for identities, with those that are trusted beside it. */
+  async startHub(
+    change: { readonly issuer?: Authority; readonly others?: string; readonly timings?: Partial<Timings> } = {},
+  ): Promise<void> {
     const stop = new AbortController()
     const listening = Promise.withResolvers<number>()
     const ended = runHub(
@@ -124,10 +127,11 @@ export class Fixture {
         trustDomain,
         listen: { host: '127.0.0.1', port: 0 },
         tls: this.#tls,
-        authority: this.#authority,
+        authority: change.issuer ?? this.#authority,
+        otherAuthorities: change.others,
         channelKey: this.#channel.privateKey,
         roots: [Buffer.from(this.#root).toString('utf8')],
-        timings,
+        timings: { ...timings, ...change.timings },
         now: () => new Date(),
         monotonicMs: () => performance.now(),
         log: silent,
@@ -140,6 +144,31 @@ export class Fixture {
     await eventually(async () => {
       if ((await this.call('GET', '/readyz')).status !== 200) throw new Error('the hub is not ready')
     })
+  }
+
+  get authority(): Authority {
+    return this.#authority
+  }
+
+  /** An identity as the hub would have issued it, at any time and by any authority. */
+  async identity(
+    cluster: string,
+    change: { readonly endedAt?: Date; readonly by?: Authority; readonly usage?: 'server' } = {},
+  ): Promise<Identity> {
+    const now = new Date((change.endedAt ?? new Date(Date.now() + 86_400_000)).getTime() - 30 * 86_400_000)
+    const uris = [`spiffe://${trustDomain}/cluster/${cluster}`]
+    return issueCertificate(change.by ?? this.#authority, { commonName: cluster, uris, usages: [change.usage ?? 'client'], days: 30, now })
+  }
+
+  async renew(cluster: string, identity: Identity | undefined): Promise<Answer & { readonly identity: Identity }> {
+    const { privateKey } = createKeyPair()
+    const body = { csr: await createRequest(privateKey, cluster) }
+    const answer = await this.call('POST', `/v1/clusters/${cluster}/renew`, { body, ...(identity ? { identity } : {}) })
+    return { ...answer, identity: { certificate: String(answer.body['certificate']), privateKey } }
+  }
+
+  sendReport(cluster: string, identity: Identity, change: Partial<ClusterReport> = {}): Promise<Answer> {
+    return this.call('POST', `/v1/clusters/${cluster}/report`, { body: this.report(cluster, change), identity })
   }
 
   async stopHub(): Promise<void> {
@@ -188,6 +217,13 @@ export class Fixture {
     return name
   }
 
+  /** Takes away what the registry holds for a cluster. */
+  async emptyChannels(cluster: string): Promise<void> {
+    const repository = this.registry.repository(channelRepository(cluster))
+    const found = await repository.resolve('current')
+    if (found) await repository.deleteManifest(found.digest)
+  }
+
   /** A published bundle, as far as the hub looks at it. */
   async bundle(version = '1.0.0'): Promise<Placement['spec']['bundle'] & Pick<Descriptor, 'size'>> {
     const repository = 'bundles/app'
@@ -200,7 +236,7 @@ export class Fixture {
   }
 
   async token(cluster: string, change: { readonly expiresAt?: Date; readonly labels?: Record<string, string> } = {}): Promise<string> {
-    const token = randomBytes(32).toString('base64url')
+    const token = `${cluster}.${randomBytes(32).toString('base64url')}`
     await this.client.apply(
       {
         apiVersion: 'v1',
