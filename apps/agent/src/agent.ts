@@ -59,7 +59,7 @@ export async function runAgent({ client, settings, clock, logger }: AgentOptions
       source: (repository) => cache.over(access.repository(repository)),
       clock,
       logger,
-      wanted: () => (puller.current === undefined ? undefined : { content: puller.current.content, expired: puller.expired }),
+      wanted: () => puller.current && { ...puller.current, expired: puller.expired },
       changed: () => reporter.changed(),
     })
     await worker.releases.restore(client, access.identity.cluster, signal)
@@ -76,6 +76,10 @@ export async function runAgent({ client, settings, clock, logger }: AgentOptions
         reporter.changed()
       },
       troubled: () => reporter.changed(),
+      expired: () => {
+        worker.lookAgain()
+        reporter.changed()
+      },
     })
     const nodes = new Informer<NodeReport>(client, { apiVersion: 'v1', kind: 'Node', project: nodeReport })
     const { gitVersion } = await client.version({ signal })

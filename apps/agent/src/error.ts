@@ -20,11 +20,14 @@ export class AgentError extends Error {
   override readonly name = 'AgentError'
   readonly code: AgentErrorCode
   readonly transient: boolean
+  /** The hub's own code, where the hub refused. */
+  readonly refusal?: string
 
-  constructor(code: AgentErrorCode, message: string, cause?: unknown) {
+  constructor(code: AgentErrorCode, message: string, cause?: unknown, refusal?: string) {
     super(message, cause === undefined ? undefined : { cause })
     this.code = code
     this.transient = code === 'HubUnreachable'
+    if (refusal !== undefined) this.refusal = refusal
   }
 }
 

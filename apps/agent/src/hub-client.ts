@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto'
 import { request } from 'node:https'
 import type { ClusterReport } from '@muster/api'
 import * as z from 'zod'
@@ -27,7 +28,27 @@ export type RegistryAccess = z.infer<typeof registrySchema>
 const certificate = z.string().min(1).max(65_536)
 const joinedSchema = z.object({ certificate, registry: registrySchema, channelRepository: z.string().min(1).max(255) })
 export type Joined = z.infer<typeof joinedSchema>
-const renewedSchema = z.object({ certificate })
+const maxAuthorities = 8
+/** A bundle of authorities (PEM): each a certificate of an authority, and few. */
+const authorities = z
+  .string()
+  .max(65_536)
+  .refine((bundle) => {
+    const found = bundle.match(/-----BEGIN CERTIFICATE-----[\s\S]+?-----END CERTIFICATE-----/g) ?? []
+    try {
+      return found.length > 0 && found.length <= maxAuthorities && found.every((pem) => new X509Certificate(pem).ca)
+    } catch {
+      return false
+    }
+  }, 'not certificates of authorities')
+/** What may have changed since the cluster joined comes with each renewal. */
+const renewedSchema = z.object({
+  certificate,
+  hubCa: authorities.optional(),
+  registry: registrySchema.optional(),
+  channelRepository: z.string().min(1).max(255).optional(),
+})
+export type Renewed = z.infer<typeof renewedSchema>
 const refusalSchema = z.object({ code: z.string().max(64), message: z.string().max(2000) })
 
 /** Reads access to the registry as it was stored. */
@@ -57,7 +78,7 @@ export class HubClient {
   }
 
   /** @throws AgentError `HubUnreachable`, `HubRefused`, `HubBadResponse` */
-  async renew(cluster: string, csr: string, identity: ClientIdentity, signal: AbortSignal): Promise<{ readonly certificate: string }> {
+  async renew(cluster: string, csr: string, identity: ClientIdentity, signal: AbortSignal): Promise<Renewed> {
     return this.#parse(renewedSchema, await this.#post(`/v1/clusters/${encodeURIComponent(cluster)}/renew`, { csr }, identity, signal))
   }
 
@@ -114,18 +135,25 @@ export class HubClient {
       call.end(payload)
     })
     if (status >= 200 && status < 300) return text
-    throw refusal(target, status, text)
+    throw refused(target, status, text)
   }
 }
 
-function refusal(target: URL, status: number, text: string): AgentError {
+function refused(target: URL, status: number, text: string): AgentError {
   let said = `status ${status}`
+  let refusal: string | undefined
   try {
     const { code, message } = refusalSchema.parse(JSON.parse(text))
     said = `${code}: ${message}`
+    refusal = code
   } catch {
     // Not in the API's form, so it comes from something in between; the status says enough.
   }
   const passing = status >= 500 || status === 429 || status === 408
-  return new AgentError(passing ? 'HubUnreachable' : 'HubRefused', `The hub at ${target.host} refused ${target.pathname} (${said}).`)
+  return new AgentError(
+    passing ? 'HubUnreachable' : 'HubRefused',
+    `The hub at ${target.host} refused ${target.pathname} (${said}).`,
+    undefined,
+    refusal,
+  )
 }

@@ -2,7 +2,7 @@ import type { KubeObject } from '@muster/kube'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Clock } from './clock.ts'
 import { HubClient } from './hub-client.ts'
-import { keepIdentity, obtainIdentity, readBootstrap, renewalDue, type SecretStore } from './identity.ts'
+import { type Identity, keepIdentity, obtainIdentity, readBootstrap, renewalDue, type SecretStore } from './identity.ts'
 import { TestFleet } from './testing/fleet.ts'
 
 const quiet = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
@@ -113,6 +113,96 @@ describe('an identity', () => {
     const options = { api: store, namespace: 'muster-system', agentVersion: '0.1.0', clock: patient, logger: quiet }
     const read = await readBootstrap(options, never)
     await expect(obtainIdentity(options, read, stop.signal)).rejects.toThrow('enough')
+  })
+
+  /** Keeps an identity until it was renewed so many times. */
+  async function kept(options: Parameters<typeof keepIdentity>[0], first: Identity, times: number): Promise<Identity> {
+    const stop = new AbortController()
+    let last = first
+    let renewals = 0
+    await keepIdentity(
+      options,
+      first,
+      (identity) => {
+        last = identity
+        renewals += 1
+        if (renewals === times) stop.abort()
+      },
+      stop.signal,
+    )
+    return last
+  }
+
+  async function member(): Promise<{ hub: TestFleet; options: Parameters<typeof keepIdentity>[0]; data: Map<string, KubeObject> }> {
+    const hub = await TestFleet.start('alpha')
+    const installed = { 'hub-url': hub.hubUrl, 'hub-ca.crt': hub.hubCa, cluster: 'alpha', token: hub.token, 'root.json': hub.root }
+    const { store, data } = secrets({ 'muster-agent-bootstrap': installed })
+    return { hub, data, options: { api: store, namespace: 'muster-system', agentVersion: '0.1.0', clock, logger: quiet } }
+  }
+
+  it('of a short life is renewed again and again, by itself', async () => {
+    const { hub, options } = await member()
+    hub.identityDays = 60 / 86_400
+    now = new Date()
+    const first = await obtainIdentity(options, await readBootstrap(options, never), never)
+    const last = await kept(options, first, 3)
+    expect(hub.issued).toBe(4)
+    expect(last.certificate).not.toBe(first.certificate)
+    await hub.close()
+  })
+
+  it('that has ended while the cluster was away is renewed without hands', async () => {
+    const { hub, options } = await member()
+    // Valid from five minutes ago until a minute ago.
+    hub.identityDays = -60 / 86_400
+    now = new Date()
+    const ended = await obtainIdentity(options, await readBootstrap(options, never), never)
+    hub.identityDays = 1
+    const report = { cluster: 'alpha', generation: 0, observedAt: now.toISOString(), agentVersion: '0.1.0', kubernetesVersion: 'v1' }
+    const client = new HubClient({ url: hub.hubUrl, ca: hub.hubCa }, 'test')
+    const send = (identity: Identity) => client.report({ ...report, nodes: [], releases: [] }, identity, never)
+    await expect(send(ended)).rejects.toMatchObject({ code: 'HubRefused', refusal: 'IdentityExpired' })
+    await send(await kept(options, ended, 1))
+    expect(hub.reports).toHaveLength(1)
+    await hub.close()
+  })
+
+  it('of a cluster that has left is not renewed, and what runs goes on', async () => {
+    const { hub, options, data } = await member()
+    hub.identityDays = -60 / 86_400
+    now = new Date()
+    const ended = await obtainIdentity(options, await readBootstrap(options, never), never)
+    hub.revoked = true
+    const stop = new AbortController()
+    const said: object[] = []
+    const logger = {
+      ...quiet,
+      warn: (fields: object) => {
+        said.push(fields)
+        stop.abort()
+      },
+    }
+    await keepIdentity({ ...options, logger }, ended, () => expect.unreachable(), stop.signal)
+    expect(said).toEqual([{ code: 'HubRefused', reason: expect.stringContaining('IdentityRevoked') }])
+    expect(data.has('muster-agent-identity')).toBe(true)
+    await hub.close()
+  })
+
+  it('follows the hub to another authority: both are trusted while it changes', async () => {
+    const { hub, options } = await member()
+    hub.identityDays = 60 / 86_400
+    now = new Date()
+    const first = await obtainIdentity(options, await readBootstrap(options, never), never)
+    const bundle = await hub.changeAuthority('both')
+    const between = await kept(options, first, 1)
+    expect(between.hubCa).toBe(bundle)
+    const fresh = await hub.changeAuthority('new')
+    const last = await kept(options, between, 1)
+    expect(last.hubCa).toBe(fresh)
+    // Who was away for the whole change cannot tell the new hub from another one.
+    const away = new HubClient({ url: hub.hubUrl, ca: first.hubCa }, 'test')
+    await expect(away.renew('alpha', '', first, never)).rejects.toMatchObject({ code: 'HubUnreachable' })
+    await hub.close()
   })
 
   it('cannot be asked for without all that the install brings', async () => {

@@ -114,11 +114,13 @@ function identityFrom(bootstrap: Bootstrap, joined: Joined, privateKey: string):
 
 /** Share of its life after which a certificate is renewed. */
 const renewAfter = 2 / 3
-const renewCheckMs = 30_000
+/** The clock is looked at this often, in milliseconds: it may be set, and a machine may have slept. */
+const renewCheckMs = { most: 30_000, least: 1_000 }
 
 /**
- * Renews the identity at two thirds of its life, with a new key each time; after it has expired, joins again with the token of the
- * bootstrap Secret. Runs until stopped; a hub that is away is asked again.
+ * Renews the identity at two thirds of its life, with a new key each time. One that has ended, since the cluster was away for long, is
+ * renewed as well: the hub takes it for that alone (docs/adr/0009). Where the hub refuses it for good, a new token in the bootstrap
+ * Secret is used. Runs until stopped; a hub that is away is asked again.
  */
 export async function keepIdentity(
   options: IdentityOptions,
@@ -127,14 +129,19 @@ export async function keepIdentity(
   signal: AbortSignal,
 ): Promise<void> {
   let identity = first
+  let failed = false
   while (!signal.aborted) {
-    await options.clock.sleep(renewCheckMs * (0.8 + 0.4 * options.clock.random()), signal).catch(() => undefined)
+    const wait = failed
+      ? renewCheckMs.most
+      : Math.max(renewCheckMs.least, Math.min(renewCheckMs.most, dueInMs(identity, options.clock.now())))
+    await options.clock.sleep(wait * (0.8 + 0.4 * options.clock.random()), signal).catch(() => undefined)
     if (signal.aborted || !renewalDue(identity, options.clock.now())) continue
     try {
-      const expired = certificateInfo(identity.certificate, options.clock.now()).remaining === 0
-      identity = expired ? await join(options, await readBootstrap(options, signal), signal) : await renew(options, identity, signal)
+      identity = await renewOrJoin(options, identity, signal)
       renewed(identity)
+      failed = false
     } catch (error) {
+      failed = true
       if (!signal.aborted) options.logger.warn({ code: codeOf(error), reason: messageOf(error) }, 'cannot renew the identity yet')
     }
   }
@@ -142,15 +149,41 @@ export async function keepIdentity(
 
 /** True when two thirds of the certificate's life are over. */
 export function renewalDue(identity: ClientIdentity, now: Date): boolean {
-  return certificateInfo(identity.certificate, now).remaining <= 1 - renewAfter
+  return dueInMs(identity, now) <= 0
+}
+
+/** Milliseconds until two thirds of the certificate's life are over. */
+function dueInMs(identity: ClientIdentity, now: Date): number {
+  const { notBefore, notAfter } = certificateInfo(identity.certificate, now)
+  return notBefore.getTime() + (notAfter.getTime() - notBefore.getTime()) * renewAfter - now.getTime()
+}
+
+async function renewOrJoin(options: IdentityOptions, identity: Identity, signal: AbortSignal): Promise<Identity> {
+  try {
+    return await renew(options, identity, signal)
+  } catch (error) {
+    if (!(error instanceof AgentError && error.code === 'HubRefused')) throw error
+    // Only a person can help now, by a new token: it may be there already. Where it is not, why it was refused says more.
+    return await join(options, await readBootstrap(options, signal), signal).catch(() => {
+      throw error
+    })
+  }
 }
 
 async function renew(options: IdentityOptions, identity: Identity, signal: AbortSignal): Promise<Identity> {
   const keys = createKeyPair()
   const csr = await createRequest(keys.privateKey, identity.cluster)
   const hub = new HubClient({ url: identity.hubUrl, ca: identity.hubCa }, userAgent(options.agentVersion))
-  const { certificate } = await hub.renew(identity.cluster, csr, identity, signal)
-  const next: Identity = { ...identity, certificate, privateKey: keys.privateKey }
+  const { certificate, hubCa, registry, channelRepository } = await hub.renew(identity.cluster, csr, identity, signal)
+  const next: Identity = {
+    ...identity,
+    certificate,
+    privateKey: keys.privateKey,
+    // Said by a hub that was authenticated by the authorities trusted until now: the way from the old to the new.
+    hubCa: hubCa ?? identity.hubCa,
+    registry: registry ?? identity.registry,
+    channelRepository: channelRepository ?? identity.channelRepository,
+  }
   await writeIdentity(options, next, signal)
   options.logger.info(
     { cluster: identity.cluster, until: certificateInfo(certificate, options.clock.now()).notAfter },

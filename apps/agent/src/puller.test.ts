@@ -43,11 +43,12 @@ let saved: ChannelState[]
 let accepted: AcceptedChannel[]
 let source: ContentSource
 let told: number
+let expiries: number
 let failSaving: boolean
 
 const clock: Clock = { now: () => now, random: () => 0.5, sleep: async () => {} }
 
-function puller(state: ChannelState = { generation: 0, root }): Puller {
+function puller(state: ChannelState = { generation: 0, root }, deadlineMs = 120_000): Puller {
   return new Puller({
     cluster: 'alpha',
     source: () => source,
@@ -59,6 +60,7 @@ function puller(state: ChannelState = { generation: 0, root }): Puller {
     },
     state,
     intervalMs: 1_000,
+    deadlineMs,
     clock,
     logger: quiet,
     accepted: (channel) => {
@@ -69,6 +71,9 @@ function puller(state: ChannelState = { generation: 0, root }): Puller {
     troubled: () => {
       told += 1
     },
+    expired: () => {
+      expiries += 1
+    },
   })
 }
 
@@ -77,6 +82,7 @@ beforeEach(() => {
   saved = []
   accepted = []
   told = 0
+  expiries = 0
   failSaving = false
   source = channelSource(root, signed())
 })
@@ -146,9 +152,33 @@ describe('a channel', () => {
     const one = puller()
     await one.pullOnce(never)
     now = new Date('2026-01-03T00:00:00Z')
+    await one.pullOnce(never)
+    await one.pullOnce(never)
+    expect(expiries).toBe(1)
     expect(one.expired).toBe(true)
     expect(one.trouble).toMatchObject({ reason: 'ChannelExpired', since: '2026-01-02T00:00:00.000Z' })
     expect(one.current?.content.generation).toBe(1)
+  })
+
+  it('that expires while the registry is away is told as expired first, with what stands in the way of a new one', async () => {
+    const one = puller()
+    await one.pullOnce(never)
+    source = channelSource(root, new OciError('Unreachable', 'the registry is away'))
+    now = new Date('2026-01-01T12:00:00Z')
+    await one.pullOnce(never)
+    expect(one.trouble?.reason).toBe('Unreachable')
+    now = new Date('2026-01-03T00:00:00Z')
+    expect(one.trouble).toMatchObject({ reason: 'ChannelExpired', since: '2026-01-02T00:00:00.000Z' })
+    expect(one.trouble?.message).toContain('2026-01-01T12:00:00.000Z: the registry is away')
+  })
+
+  it('counts as expired when its trust root has', async () => {
+    source = channelSource(root, signed({ expiresAt: '2028-01-01T00:00:00Z' }))
+    const one = puller()
+    await one.pullOnce(never)
+    expect(one.expired).toBe(false)
+    now = new Date('2027-01-01T00:00:00Z')
+    expect(one.expired).toBe(true)
   })
 
   it('is known after a restart without the registry, and still cannot be rolled back', async () => {
@@ -162,6 +192,32 @@ describe('a channel', () => {
     source = channelSource(root, signed({ generation: 6 }))
     await again.pullOnce(never)
     expect(again.trouble?.reason).toBe('ChannelRollback')
+  })
+
+  it('that comes too slowly is told as trouble while it does, is given up at the deadline, and is asked for again', async () => {
+    const asked = Promise.withResolvers<AbortSignal>()
+    const answering = source
+    source = {
+      ...answering,
+      manifest: async (_digest, options) => {
+        const signal = options?.signal
+        if (signal == null) throw new Error('without a signal it would hang for ever')
+        asked.resolve(signal)
+        return new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason), { once: true }))
+      },
+    }
+    const one = puller({ generation: 0, root }, 50)
+    const polled = one.pullOnce(never)
+    await asked.promise
+    expect(one.trouble).toBeUndefined()
+    now = new Date(start.getTime() + 30_000)
+    expect(one.trouble).toMatchObject({ reason: 'Timeout', since: start.toISOString() })
+    expect(await polled).toBe(false)
+    expect(one.trouble?.reason).toBe('Timeout')
+    source = answering
+    await one.pullOnce(never)
+    expect(one.trouble).toBeUndefined()
+    expect(accepted).toHaveLength(1)
   })
 
   it('that was remembered and changed by someone is not used', () => {

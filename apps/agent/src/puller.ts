@@ -9,6 +9,8 @@ import type { ChannelState } from './state.ts'
 export interface AcceptedChannel {
   readonly digest: string
   readonly content: ChannelContent
+  /** ISO 8601: from then on nothing new is taken from it. */
+  readonly expiresAt: string
 }
 
 /** Since when, and why, no channel could be read, or the one there was refused. */
@@ -28,18 +30,25 @@ export interface PullerOptions {
   /** What was remembered, or the root of the bootstrap Secret with generation 0. */
   readonly state: ChannelState
   readonly intervalMs: number
+  /** Longest time for one poll, in milliseconds. */
+  readonly deadlineMs?: number
   readonly clock: Clock
   readonly logger: Logger
   /** Told after the channel was stored. */
   readonly accepted: (channel: AcceptedChannel) => void
   /** Told when trouble began, changed or ended. */
   readonly troubled: () => void
+  /** Told once the accepted channel has expired. */
+  readonly expired: () => void
 }
 
 /** Share of the interval by which polls are spread, so that a fleet does not ask in step. */
 const jitter = 0.2
 /** The wait doubles up to this while the registry fails, in milliseconds. */
 const maxWaitMs = 15_000
+/** A channel is small: what takes longer than this, in milliseconds, is told as trouble, and ended after the deadline. */
+const slowMs = 20_000
+const defaultDeadlineMs = 120_000
 
 /**
  * Polls the channel. Only a channel that is verified, newer and stored changes anything: no answer, an error, a refusal or no channel
@@ -53,6 +62,9 @@ export class Puller {
   /** A channel that was refused is not fetched again every two seconds. */
   #refused: { readonly digest: string; readonly error: unknown } | undefined
   #polledAtMs: number
+  /** The channel whose expiry was told. */
+  #toldExpired: string | undefined
+  #askedAtMs: number | undefined
 
   constructor(options: PullerOptions) {
     this.#options = options
@@ -68,16 +80,25 @@ export class Puller {
     return this.#state.generation
   }
 
-  /** What stands in the way now: the registry, the channel, or that the accepted channel has expired. */
+  /** What stands in the way now: that the accepted channel has expired, the registry, or the channel that is offered. */
   get trouble(): ChannelTrouble | undefined {
-    if (this.#trouble !== undefined) return this.#trouble
-    const expiresAt = this.#current?.content.expiresAt
-    if (expiresAt === undefined || this.#options.clock.now() < new Date(expiresAt)) return undefined
+    const trouble = this.#pullTrouble
+    if (!this.expired || this.#current === undefined) return trouble
+    const { content, expiresAt } = this.#current
+    const why = trouble === undefined || trouble.reason === 'ChannelExpired' ? '' : ` Why, since ${trouble.since}: ${trouble.message}`
     return {
-      since: new Date(expiresAt).toISOString(),
+      since: expiresAt,
       reason: 'ChannelExpired',
-      message: `The channel expired at ${expiresAt} and no newer one has come.`,
+      message: `The channel of generation ${content.generation} expired at ${expiresAt} and no newer one has come.${why}`.slice(0, 2000),
     }
+  }
+
+  /** What stands in the way of a newer channel. */
+  get #pullTrouble(): ChannelTrouble | undefined {
+    if (this.#trouble !== undefined) return this.#trouble
+    if (this.#askedAtMs === undefined || this.#options.clock.now().getTime() - this.#askedAtMs <= slowMs) return undefined
+    const since = new Date(this.#askedAtMs).toISOString()
+    return { since, reason: 'Timeout', message: `The registry was asked for the channel at ${since} and has not answered in full yet.` }
   }
 
   /** Milliseconds since a poll last ended, however it ended: what does not end hangs. */
@@ -86,7 +107,7 @@ export class Puller {
   }
 
   get expired(): boolean {
-    const expiresAt = this.#current?.content.expiresAt
+    const expiresAt = this.#current?.expiresAt
     return expiresAt !== undefined && this.#options.clock.now() >= new Date(expiresAt)
   }
 
@@ -96,7 +117,7 @@ export class Puller {
     if (channel === undefined || digest === undefined) return
     const { cluster, clock, logger, accepted } = this.#options
     try {
-      const { content } = verifyChannel({
+      const { content, expiresAt } = verifyChannel({
         trustedRoot: root,
         rootBytes: root,
         channelBytes: channel,
@@ -104,7 +125,7 @@ export class Puller {
         lastGeneration: generation,
         now: clock.now(),
       })
-      this.#current = { digest, content }
+      this.#current = { digest, content, expiresAt }
       accepted(this.#current)
     } catch (error) {
       // Someone changed it. The registry's channel is verified from the root anyway; until then nothing is known and nothing is done.
@@ -124,8 +145,11 @@ export class Puller {
 
   /** Asks once. False when the registry could not be asked. */
   async pullOnce(signal: AbortSignal): Promise<boolean> {
+    this.#askedAtMs = this.#options.clock.now().getTime()
+    // A registry that sends a byte now and then is never silent: only the whole shows that it does not answer.
+    const deadline = AbortSignal.timeout(this.#options.deadlineMs ?? defaultDeadlineMs)
     try {
-      await this.#pull(signal)
+      await this.#pull(AbortSignal.any([signal, deadline]))
       if (this.#trouble !== undefined) {
         this.#trouble = undefined
         this.#options.logger.info({ generation: this.generation }, 'the channel is readable again')
@@ -134,10 +158,13 @@ export class Puller {
       return true
     } catch (error) {
       if (signal.aborted) return true
-      this.#tell(codeOf(error), messageOf(error))
+      if (deadline.aborted) this.#tell('Timeout', 'The registry took too long to answer in full; it is asked again.')
+      else this.#tell(codeOf(error), messageOf(error))
       return error instanceof TrustError || error instanceof Refusal
     } finally {
+      this.#askedAtMs = undefined
       this.#polledAtMs = this.#options.clock.now().getTime()
+      this.#tellExpiry()
     }
   }
 
@@ -162,11 +189,11 @@ export class Puller {
         lastGeneration: this.#state.generation,
         now: clock.now(),
       })
-      const { content, expired } = verified
+      const { content, expired, expiresAt } = verified
       if (expired)
         throw new Refusal(
           'ChannelExpired',
-          `The channel of generation ${content.generation} expired at ${content.expiresAt}; nothing is taken from it.`,
+          `The channel of generation ${content.generation} expired at ${expiresAt}; nothing is taken from it.`,
         )
       const state: ChannelState = {
         generation: content.generation,
@@ -176,13 +203,21 @@ export class Puller {
       }
       await store.save(state, signal)
       this.#state = state
-      this.#current = { digest: fetched.digest, content }
+      this.#current = { digest: fetched.digest, content, expiresAt }
       logger.info({ generation: content.generation, digest: fetched.digest, releases: content.releases.length }, 'accepted a channel')
       accepted(this.#current)
     } catch (error) {
       if (error instanceof TrustError || error instanceof Refusal) this.#refused = { digest: fetched.digest, error }
       throw error
     }
+  }
+
+  #tellExpiry(): void {
+    const { digest, expiresAt } = this.#current ?? {}
+    if (!this.expired || digest === this.#toldExpired) return
+    this.#toldExpired = digest
+    this.#options.logger.warn({ expiresAt }, 'the channel has expired: what runs is kept, and nothing new is taken')
+    this.#options.expired()
   }
 
   #tell(reason: string, message: string): void {

@@ -108,6 +108,11 @@ export class ReleasesWorker {
     for (const name of wanted.keys()) this.#controller.enqueue(name)
   }
 
+  /** Looks at every release again: something changed that concerns them all. */
+  lookAgain(): void {
+    for (const runtime of this.releases.all()) this.#controller.enqueue(runtime.name)
+  }
+
   #rewatch(): void {
     const kinds = this.releases
       .all()

@@ -48,7 +48,7 @@ const text = (bytes: Uint8Array) => Buffer.from(bytes).toString('utf8')
 
 describe('a channel', () => {
   it('comes out as it went in, with the root to trust from now on', () => {
-    expect(verify()).toEqual({ content, root: root1, rootVersion: 1, expired: false })
+    expect(verify()).toEqual({ content, root: root1, rootVersion: 1, expiresAt: '2030-01-08T00:00:00.000Z', expired: false })
     expect(readChannelContent(channel)).toEqual(content)
   })
 

@@ -84,6 +84,8 @@ export interface VerifiedChannel {
   /** The root to trust from now on: to be stored before the content is acted on. */
   readonly root: Uint8Array
   readonly rootVersion: number
+  /** ISO 8601: when the channel or its root expires, whichever is earlier. */
+  readonly expiresAt: string
   /** True when the channel or its root has expired: take nothing new from it, and keep what runs. */
   readonly expired: boolean
 }
@@ -117,11 +119,13 @@ export function verifyChannel(options: VerifyChannelOptions): VerifiedChannel {
       'ChannelRollback',
       `The channel has generation ${content.generation}; ${lastGeneration} was accepted before. An old one was put back.`,
     )
+  const ends = [content.expiresAt, root.metadata.signed.expires].map((time) => Date.parse(time))
   return {
     content,
+    expiresAt: new Date(Math.min(...ends)).toISOString(),
     root: root.bytes,
     rootVersion: root.version,
-    expired: now >= new Date(content.expiresAt) || root.metadata.signed.isExpired(now),
+    expired: now.getTime() >= Math.min(...ends),
   }
 }
 

@@ -32,6 +32,8 @@ export interface ReleaseContext {
   readonly runtime: ReleaseRuntime
   readonly entry: ChannelRelease
   readonly content: ChannelContent
+  /** When the channel expired, where it has: what runs is kept, and nothing new is taken. ISO 8601. */
+  readonly expiredAt: string | undefined
   readonly signal: AbortSignal
   live: LiveRelease
 }

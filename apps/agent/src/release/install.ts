@@ -18,6 +18,7 @@ import { backoffMs } from '../clock.ts'
 import { codeOf, messageOf } from '../error.ts'
 import type { ReleaseContext, ReleaseServices, Step } from './context.ts'
 import type { AppliedContent, Outcome } from './runtime.ts'
+import { waitsForChannel } from './stale.ts'
 
 /** What is applied is applied again after so long, in milliseconds, in case a watch missed something. */
 export const resyncMs = 10 * 60_000
@@ -36,6 +37,10 @@ export const install: Step = async (services, context) => {
     applied !== undefined && runtime.complete && applied.digest === entry.bundle.digest && applied.namespace === entry.namespace
   const due = services.clock.now().getTime() - runtime.appliedAtMs >= resyncMs
   if (current && applied.publishers === publishers && !due) return undefined
+  if (context.expiredAt !== undefined && !current && !ranBefore(context)) {
+    await keepWhatRuns(services, context)
+    return waitsForChannel(context.expiredAt, entry.bundle.version)
+  }
   let bundle: LoadedBundle
   try {
     bundle = await loadBundle(services.source(entry.bundle.repository), entry.bundle, content.publishers, signal)
@@ -50,6 +55,13 @@ export const install: Step = async (services, context) => {
     return refused(error)
   }
   return applyBundle(services, context, bundle)
+}
+
+/** Whether this very bundle was applied whole before: to apply it again, such as after a restart, is nothing new. */
+function ranBefore({ runtime, entry }: ReleaseContext): boolean {
+  const { applied, remembered } = runtime
+  if (applied !== undefined) return applied.digest === entry.bundle.digest && applied.namespace === entry.namespace
+  return remembered?.digest === entry.bundle.digest
 }
 
 function refused(error: BundleRefusal): Outcome {

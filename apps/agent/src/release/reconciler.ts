@@ -7,12 +7,15 @@ import { pruneLeftovers } from './leftovers.ts'
 import { recheck, settleMs } from './recheck.ts'
 import { remove } from './remove.ts'
 import { Interrupted, type Outcome, type ReleaseRuntime, targetOf } from './runtime.ts'
+import { orStale } from './stale.ts'
 
 /** The way of a release, in order. Each step does one thing and is written so that it may be repeated at any time. */
 const steps: readonly Step[] = [waitForDependencies, install, recheck, assess, pruneLeftovers]
 
 export interface Wanted {
   readonly content: ChannelContent
+  /** ISO 8601 */
+  readonly expiresAt: string
   /** Nothing new is taken from it, and nothing is pruned for it. */
   readonly expired: boolean
 }
@@ -48,7 +51,7 @@ export class ReleaseReconciler {
 
   async #pass(
     runtime: ReleaseRuntime,
-    { content, expired }: Wanted,
+    { content, expired, expiresAt }: Wanted,
     entry: ChannelRelease | undefined,
     signal: AbortSignal,
   ): Promise<Outcome | undefined> {
@@ -67,8 +70,8 @@ export class ReleaseReconciler {
     }
     const live = await objects.ensure(entry, content.generation, signal)
     releases.remember(live)
-    const context: ReleaseContext = { runtime, entry, content, signal, live }
-    const outcome = await this.#walk(context)
+    const context: ReleaseContext = { runtime, entry, content, expiredAt: expired ? expiresAt : undefined, signal, live }
+    const outcome = orStale(await this.#walk(context), context.expiredAt)
     this.#tell(runtime, outcome)
     await objects.write(context.live, runtime, outcome, signal)
     const again = outcome.requeueAfterMs ?? resyncMs

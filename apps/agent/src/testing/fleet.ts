@@ -1,8 +1,10 @@
+import { createPublicKey } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer, type Server } from 'node:https'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { TLSSocket } from 'node:tls'
 import { type ClusterReport, clusterReportSchema } from '@muster/api'
 import { makeBundle } from '@muster/bundle'
 import { copy, type Descriptor, Layout, pushArtifact, Registry, type RegistryServer, serveRegistry } from '@muster/oci'
@@ -17,6 +19,7 @@ import {
   pushChannel,
   signChannel,
   signDigest,
+  signRoot,
 } from '@muster/trust'
 
 const day = 86_400_000
@@ -30,9 +33,17 @@ export class TestFleet {
   readonly root: string
   hubUrl = ''
   readonly hubCa: string
-  readonly #authority: Authority
+  /** Issues identities. */
+  #authority: Authority
+  /** Serves the hub, and what identities may chain to. */
+  #serving: Authority
+  #trusted: readonly Authority[]
   readonly #dir: string
-  readonly #channelKey: KeyPair
+  #channelKey: KeyPair
+  /** Keys of the newest root: two of three sign the next. */
+  #rootKeys: readonly KeyPair[] = [generateKeyPair(), generateKeyPair(), generateKeyPair()]
+  /** All roots, oldest first. */
+  #roots: string[] = []
   readonly #waiting = new Set<() => void>()
   #server: Server | undefined
   #registryServer: RegistryServer | undefined
@@ -40,25 +51,62 @@ export class TestFleet {
   #registryTls: { cert: string; key: string }
   #tokenUsed = false
   generation = 0
+  /** How long identities are valid from now on. */
+  identityDays = 1
+  /** Identities that were issued. */
+  issued = 0
+  /** The hub has forgotten the cluster. */
+  revoked = false
 
   private constructor(cluster: string, dir: string, authority: Authority, tls: { cert: string; key: string }) {
     this.cluster = cluster
     this.#dir = dir
     this.#authority = authority
+    this.#serving = authority
+    this.#trusted = [authority]
     this.hubCa = authority.certificate
     this.#registryTls = tls
     this.#channelKey = generateKeyPair()
-    const rootKey = generateKeyPair()
-    this.root = Buffer.from(
-      createRoot({
-        rootKeys: [rootKey],
-        rootThreshold: 1,
-        channelKeys: [this.#channelKey],
-        channelThreshold: 1,
-        expires: new Date(Date.now() + day).toISOString(),
-        version: 1,
-      }),
-    ).toString('utf8')
+    this.root = this.#makeRoot(1).toString('utf8')
+    this.#roots = [this.root]
+  }
+
+  #makeRoot(version: number): Buffer {
+    const expires = new Date(Date.now() + 365 * day).toISOString()
+    const channel = { channelKeys: [this.#channelKey], channelThreshold: 1 }
+    return Buffer.from(createRoot({ rootKeys: this.#rootKeys, rootThreshold: 2, ...channel, expires, version }))
+  }
+
+  /** Changes all keys, root and channel. The new root is signed by as many of the old root keys as is said. */
+  changeKeys(signedBy: number): { undo: () => void } {
+    const before = { rootKeys: this.#rootKeys, channelKey: this.#channelKey, roots: this.#roots }
+    this.#rootKeys = [generateKeyPair(), generateKeyPair(), generateKeyPair()]
+    this.#channelKey = generateKeyPair()
+    const old = before.rootKeys.slice(0, signedBy).map((key) => key.privateKey)
+    this.#roots = [...this.#roots, Buffer.from(signRoot(this.#makeRoot(this.#roots.length + 1), old)).toString('utf8')]
+    return {
+      undo: () => {
+        this.#rootKeys = before.rootKeys
+        this.#channelKey = before.channelKey
+        this.#roots = before.roots
+      },
+    }
+  }
+
+  /** Changes the authority: `both` are trusted and the old one still serves, then the `new` one alone is and does. */
+  async changeAuthority(stage: 'both' | 'new'): Promise<string> {
+    const now = new Date()
+    if (stage === 'both') {
+      this.#authority = await createAuthority('test 2', { days: 1, now })
+      this.#trusted = [this.#serving, this.#authority]
+    } else {
+      this.#serving = this.#authority
+      this.#trusted = [this.#authority]
+      const server = { commonName: 'localhost', addresses: ['127.0.0.1'], usages: ['server'] as const, days: 1, now }
+      const { certificate, privateKey } = await issueCertificate(this.#authority, server)
+      this.#server?.setSecureContext({ cert: certificate, key: privateKey, ca: this.#authority.certificate })
+    }
+    return this.#trusted.map(({ certificate }) => certificate.trim()).join('\n')
   }
 
   static async start(cluster: string): Promise<TestFleet> {
@@ -174,7 +222,7 @@ export class TestFleet {
       ...more,
     }
     const registry = this.registry()
-    await pushChannel(registry.repository(`channels/${this.cluster}`), this.root, signChannel(content, [this.#channelKey.privateKey]))
+    await pushChannel(registry.repository(`channels/${this.cluster}`), this.#roots, signChannel(content, [this.#channelKey.privateKey]))
     registry.close()
     return this.generation
   }
@@ -193,8 +241,8 @@ export class TestFleet {
       const chunks: Buffer[] = []
       request.on('data', (chunk: Buffer) => chunks.push(chunk))
       request.on('end', () => {
-        const socket = request.socket as import('node:tls').TLSSocket
-        this.#answer(request.url ?? '', JSON.parse(Buffer.concat(chunks).toString('utf8')), socket.authorized).then(
+        const socket = request.socket as TLSSocket
+        this.#answer(request.url ?? '', JSON.parse(Buffer.concat(chunks).toString('utf8')), socket).then(
           ({ status, body }) => {
             response.statusCode = status
             response.end(body === undefined ? undefined : JSON.stringify(body))
@@ -213,7 +261,7 @@ export class TestFleet {
     this.#server = server
   }
 
-  async #answer(path: string, body: { csr?: string; token?: string }, authorized: boolean): Promise<{ status: number; body?: unknown }> {
+  async #answer(path: string, body: { csr?: string; token?: string }, socket: TLSSocket): Promise<{ status: number; body?: unknown }> {
     if (path === '/v1/join') {
       if (body.token !== this.token || this.#tokenUsed)
         return { status: 403, body: { code: 'TokenRefused', message: 'the token was used before' } }
@@ -227,8 +275,15 @@ export class TestFleet {
         },
       }
     }
-    if (!authorized) return { status: 401, body: { code: 'Unauthorized', message: 'no certificate' } }
-    if (path.endsWith('/renew')) return { status: 200, body: { certificate: await this.#issue(body.csr ?? '') } }
+    const issued = this.#trusted.some(({ certificate }) => socket.getPeerX509Certificate()?.verify(createPublicKey(certificate)))
+    if (!issued) return { status: 401, body: { code: 'IdentityMissing', message: 'no certificate' } }
+    if (path.endsWith('/renew')) {
+      if (this.revoked) return { status: 403, body: { code: 'IdentityRevoked', message: 'it has left' } }
+      const hubCa = this.#trusted.map(({ certificate }) => certificate.trim()).join('\n')
+      return { status: 200, body: { certificate: await this.#issue(body.csr ?? ''), hubCa } }
+    }
+    if (!socket.authorized && socket.authorizationError?.toString().includes('EXPIRED'))
+      return { status: 401, body: { code: 'IdentityExpired', message: 'the certificate has expired' } }
     this.reports.push(clusterReportSchema.parse(body))
     for (const wake of this.#waiting) wake()
     this.#waiting.clear()
@@ -237,10 +292,11 @@ export class TestFleet {
 
   async #issue(csr: string): Promise<string> {
     const { publicKey, commonName } = await readRequest(csr)
+    this.issued += 1
     const uris = [`spiffe://example.test/cluster/${this.cluster}`]
     const { certificate } = await issueCertificate(
       this.#authority,
-      { commonName, uris, usages: ['client'], days: 1, now: new Date() },
+      { commonName, uris, usages: ['client'], days: this.identityDays, now: new Date() },
       publicKey,
     )
     return certificate
