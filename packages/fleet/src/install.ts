@@ -1,11 +1,8 @@
 import { setTimeout as pause } from 'node:timers/promises'
-import { apiVersion, type Cluster } from '@muster/api'
 import { type KubeClient, KubeError, type KubeObject } from '@muster/kube'
-import { type AgentOptions, agentDeployment, agentObjects } from './agent.ts'
 import { FleetError } from './errors.ts'
 import { type HubOptions, hubObjects } from './hub.ts'
 import { installer, systemNamespace } from './names.ts'
-import { createJoinToken } from './token.ts'
 
 const pollMs = 250
 
@@ -21,43 +18,8 @@ export async function installHub(client: KubeClient, options: HubOptions, wait: 
   await deploymentReady(client, 'muster-hub', wait)
 }
 
-/** What a join needs besides the agent's own options: the two clusters' clients. */
-export interface JoinOptions extends Omit<AgentOptions, 'token'> {
-  readonly hub: KubeClient
-  readonly member: KubeClient
-  readonly labels?: Readonly<Record<string, string>>
-  readonly now: Date
-}
-
-/**
- * Makes a cluster a member: a `Cluster` and a one-time token in the hub, the agent in the member. A cluster that has joined
- * already keeps its identity; only its agent's image may change.
- */
-export async function joinCluster(options: JoinOptions, wait: WaitOptions): Promise<{ readonly joined: boolean }> {
-  const { hub, member, cluster, signal } = { ...options, signal: wait.signal }
-  await applyAll(
-    hub,
-    [{ apiVersion, kind: 'Cluster', metadata: { name: cluster, ...(options.labels ? { labels: options.labels } : {}) }, spec: {} }],
-    wait,
-  )
-  const identity = await member.find(
-    { apiVersion: 'v1', kind: 'Secret', namespace: systemNamespace, name: 'muster-agent-identity' },
-    { signal },
-  )
-  if (identity) {
-    await applyAll(member, [agentDeployment(options.image)], wait)
-  } else {
-    const { token, secret } = createJoinToken(cluster, options.now)
-    await applyAll(hub, [secret], wait)
-    await applyAll(member, agentObjects({ ...options, token }), wait)
-  }
-  await deploymentReady(member, 'muster-agent', wait)
-  await reporting(hub, cluster, wait)
-  return { joined: identity === undefined }
-}
-
 /** Applies objects in order. A kind that a definition just before brought may need a moment until it is served. */
-async function applyAll(client: KubeClient, objects: readonly KubeObject[], { signal, deadlineMs }: WaitOptions): Promise<void> {
+export async function applyAll(client: KubeClient, objects: readonly KubeObject[], { signal, deadlineMs }: WaitOptions): Promise<void> {
   const deadline = AbortSignal.any([signal, AbortSignal.timeout(deadlineMs)])
   for (const object of objects) {
     for (;;) {
@@ -84,7 +46,8 @@ interface DeploymentStatus extends KubeObject {
   }
 }
 
-async function deploymentReady(client: KubeClient, name: string, wait: WaitOptions): Promise<void> {
+/** Waits until a Deployment of Muster's own runs as it is now. @throws FleetError `NotReady` */
+export async function deploymentReady(client: KubeClient, name: string, wait: WaitOptions): Promise<void> {
   let last = 'it does not exist'
   await until(
     wait,
@@ -106,18 +69,6 @@ async function deploymentReady(client: KubeClient, name: string, wait: WaitOptio
         status?.availableReplicas === wanted &&
         status?.replicas === wanted
       )
-    },
-  )
-}
-
-async function reporting(hub: KubeClient, name: string, wait: WaitOptions): Promise<void> {
-  await until(
-    wait,
-    `cluster ${name}`,
-    () => 'its agent has not reported to the hub',
-    async (signal) => {
-      const cluster = await hub.find<Cluster & KubeObject>({ apiVersion, kind: 'Cluster', name }, { signal })
-      return cluster?.status?.report !== undefined
     },
   )
 }

@@ -6,14 +6,14 @@ const minutesOfValidity = 30
 
 /** A one-time token with which an agent joins under one name, and the Secret by which the hub knows it. */
 export interface JoinToken {
-  /** Given to the agent; 32 random bytes, base64url. The hub keeps only its hash. */
+  /** Given to the agent: the cluster's name, a dot, and 32 random bytes in base64url. The hub keeps only its hash. */
   readonly token: string
   readonly secret: KubeObject
 }
 
 /** Makes the token for `cluster`. A newer one for the same name takes the place of the older. */
 export function createJoinToken(cluster: string, now: Date): JoinToken {
-  const token = randomBytes(32).toString('base64url')
+  const token = `${cluster}.${randomBytes(32).toString('base64url')}`
   return {
     token,
     secret: {
