@@ -1,4 +1,4 @@
-import { createPublicKey } from 'node:crypto'
+import { createPublicKey, sign } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer, type Server } from 'node:https'
@@ -16,6 +16,7 @@ import {
   createRoot,
   generateKeyPair,
   type KeyPair,
+  keyId,
   pushChannel,
   signChannel,
   signDigest,
@@ -207,8 +208,18 @@ export class TestFleet {
     })
   }
 
-  /** Publishes the next channel. */
-  async channel(releases: readonly ChannelRelease[], more: Partial<ChannelContent> = {}): Promise<number> {
+  /** Takes a bundle out of the registry. */
+  async unpublish({ bundle }: ChannelRelease): Promise<void> {
+    const registry = this.registry()
+    await registry.repository(bundle.repository).deleteManifest(bundle.digest)
+    registry.close()
+  }
+
+  /** Publishes the next channel. `unsaid`: one that is empty and does not say so, well signed all the same. */
+  async channel(
+    releases: readonly ChannelRelease[],
+    { unsaid, ...more }: Partial<ChannelContent> & { unsaid?: true } = {},
+  ): Promise<number> {
     this.generation = more.generation ?? this.generation + 1
     const content: ChannelContent = {
       cluster: this.cluster,
@@ -222,7 +233,9 @@ export class TestFleet {
       ...more,
     }
     const registry = this.registry()
-    await pushChannel(registry.repository(`channels/${this.cluster}`), this.#roots, signChannel(content, [this.#channelKey.privateKey]))
+    const signed = signChannel(content, [this.#channelKey.privateKey])
+    const bytes = unsaid ? withoutEmpty(signed, this.#channelKey) : signed
+    await pushChannel(registry.repository(`channels/${this.cluster}`), this.#roots, bytes)
     registry.close()
     return this.generation
   }
@@ -301,4 +314,22 @@ export class TestFleet {
     )
     return certificate
   }
+}
+
+/** A channel that no library of ours would sign: its list of releases is empty, and nothing says that this is meant. */
+function withoutEmpty(channel: Uint8Array, keys: KeyPair): Uint8Array {
+  const { signed } = JSON.parse(Buffer.from(channel).toString('utf8')) as { signed: { muster: { empty?: true } } }
+  delete signed.muster.empty
+  const sig = sign('sha256', Buffer.from(canonical(signed)), keys.privateKey).toString('hex')
+  return Buffer.from(JSON.stringify({ signatures: [{ keyid: keyId(keys.publicKey), sig }], signed }))
+}
+
+/** The form over which TUF signs (OLPC canonical JSON): keys as they are sorted already, strings with two escapes only. */
+function canonical(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(canonical).join(',')}]`
+  if (typeof value === 'string') return `"${value.replace(/["\\]/g, '\\$&')}"`
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value)
+  return `{${Object.entries(value)
+    .map(([key, child]) => `${canonical(key)}:${canonical(child)}`)
+    .join(',')}}`
 }

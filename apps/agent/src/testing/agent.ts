@@ -1,0 +1,76 @@
+import type { KubeClient, KubeObject } from '@muster/kube'
+import { runAgent } from '../agent.ts'
+import { type Clock, systemClock } from '../clock.ts'
+import type { TestFleet } from './fleet.ts'
+
+const quiet = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
+
+/** The agent itself in the process of a test, with a clock that the test can put forward, and a diary of what it applies. */
+export class TestAgent {
+  /** Added to the time, in milliseconds. */
+  aheadMs = 0
+  /** `Kind/name` of every object that it applied, in order; of its state with the generation. */
+  readonly applied: string[] = []
+  readonly #client: KubeClient
+  readonly #fleet: TestFleet
+  readonly #namespace: string
+  #running: { readonly stop: AbortController; readonly ended: Promise<void> } | undefined
+
+  constructor(client: KubeClient, fleet: TestFleet, namespace: string) {
+    this.#client = client
+    this.#fleet = fleet
+    this.#namespace = namespace
+  }
+
+  /** The namespace and the Secret that the agent is installed with. */
+  async install(): Promise<void> {
+    const { hubUrl, hubCa, cluster, token, root } = this.#fleet
+    await this.#client.create({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: this.#namespace } })
+    await this.#client.create({
+      apiVersion: 'v1',
+      kind: 'Secret',
+      metadata: { name: 'muster-agent-bootstrap', namespace: this.#namespace },
+      stringData: { 'hub-url': hubUrl, 'hub-ca.crt': hubCa, cluster, token, 'root.json': root },
+    } as KubeObject)
+  }
+
+  start(): void {
+    const stop = new AbortController()
+    const clock: Clock = { ...systemClock, now: () => new Date(Date.now() + this.aheadMs) }
+    const settings = {
+      namespace: this.#namespace,
+      store: this.#fleet.store,
+      pollMs: 200,
+      probes: { host: '127.0.0.1', port: 0 },
+      logLevel: 'error' as const,
+      instance: 'agent-test',
+      kubeconfig: undefined,
+    }
+    const ended = runAgent({ client: this.#watched(), settings, clock, logger: quiet }, stop.signal)
+    ended.catch(() => undefined)
+    this.#running = { stop, ended }
+  }
+
+  async end(): Promise<void> {
+    this.#running?.stop.abort(new DOMException('test', 'AbortError'))
+    await this.#running?.ended
+    this.#running = undefined
+  }
+
+  /** The client, noting what is applied before it is. */
+  #watched(): KubeClient {
+    return new Proxy(this.#client, {
+      get: (target, key) => {
+        const value: unknown = Reflect.get(target, key, target)
+        if (typeof value !== 'function') return value
+        const bound = value.bind(target) as (...args: unknown[]) => unknown
+        if (key !== 'apply') return bound
+        return (object: KubeObject, ...rest: unknown[]) => {
+          const generation = (object['data'] as { generation?: string } | undefined)?.generation
+          this.applied.push(`${object.kind}/${object.metadata.name}${generation === undefined ? '' : `@${generation}`}`)
+          return bound(object, ...rest)
+        }
+      },
+    })
+  }
+}
