@@ -1,7 +1,7 @@
-import { access } from 'node:fs/promises'
+import { access, readdir } from 'node:fs/promises'
 import path from 'node:path'
-import { KubeClient, loadKubeconfig } from '@muster/kube'
-import { UsageError } from './errors.ts'
+import { isKubeError, KubeClient, loadKubeconfig } from '@muster/kube'
+import { Failure, UsageError } from './errors.ts'
 
 /** What the process gives to a command. */
 export interface Surroundings {
@@ -43,19 +43,59 @@ export function contextOf(surroundings: Surroundings, options: GlobalOptions): C
   }
 }
 
-/** Path of the administrator's kubeconfig of an embedded cluster. */
+/**
+ * Path of the administrator's kubeconfig of an embedded cluster.
+ * @throws UsageError for what is no cluster name; Failure where the instance has no such cluster
+ */
 export async function kubeconfigOf(context: Context, cluster: string): Promise<string> {
-  const file = path.join(context.state, 'clusters', cluster, 'admin.kubeconfig')
+  const folder = path.join(context.state, 'clusters')
+  const file = path.join(folder, named(cluster), 'admin.kubeconfig')
   try {
     await access(file)
     return file
-  } catch {
-    throw new Error(
-      `Instance "${context.instance}" has no cluster "${cluster}". "muster status" shows those that it has; "muster up" starts them.`,
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code !== 'ENOENT') throw cause
+    const names = (await readdir(folder).catch(() => [])).sort()
+    throw new Failure(
+      names.length === 0
+        ? `Instance "${context.instance}" is not up: it has no clusters in ${context.state}. Run "muster up" first.`
+        : `Instance "${context.instance}" has no cluster "${cluster}". It has: ${names.join(', ')}.`,
+      { cause },
     )
   }
 }
 
+function named(cluster: string): string {
+  if (!/^[a-z]([a-z0-9-]{0,28}[a-z0-9])?$/.test(cluster)) {
+    throw new UsageError(`"${cluster}" is no cluster name: use at most 30 lower-case letters, digits and hyphens, a letter first.`)
+  }
+  return cluster
+}
+
+/** @throws Failure where there is no such cluster, or its kubeconfig is damaged */
 export async function clientOf(context: Context, cluster: string): Promise<KubeClient> {
-  return new KubeClient(await loadKubeconfig(await kubeconfigOf(context, cluster)), { userAgent: 'muster' })
+  const file = await kubeconfigOf(context, cluster)
+  try {
+    return new KubeClient(await loadKubeconfig(file), { userAgent: 'muster' })
+  } catch (cause) {
+    if (!isKubeError(cause, 'Config')) throw cause
+    throw new Failure(`${file} is damaged. Run "muster up", which writes it anew.`, { cause })
+  }
+}
+
+/** Lets `use` speak to a cluster that is to be up. @throws Failure where it does not answer */
+export async function withCluster<T>(context: Context, cluster: string, use: (client: KubeClient) => Promise<T>): Promise<T> {
+  const client = await clientOf(context, cluster)
+  try {
+    return await use(client)
+  } catch (cause) {
+    context.signal.throwIfAborted()
+    if (!isKubeError(cause, 'Unreachable')) throw cause
+    throw new Failure(
+      `The API server of cluster "${cluster}" does not answer. "muster logs" shows what runs on this host; "muster up" starts what does not.`,
+      { cause },
+    )
+  } finally {
+    client.close()
+  }
 }

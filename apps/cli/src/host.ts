@@ -2,6 +2,7 @@ import { access, mkdir, readlink, rm, symlink } from 'node:fs/promises'
 import path from 'node:path'
 import { evaluateRequirements, gatherFacts, type HostFacts, type Requirement } from '@muster/host'
 import type { Context } from './context.ts'
+import { Failure } from './errors.ts'
 
 const link = (context: Context): string => path.join(context.state, 'bin')
 
@@ -12,7 +13,7 @@ export async function kubectlPath(context: Context): Promise<string> {
     await access(file)
     return file
   } catch (cause) {
-    throw new Error(`Instance "${context.instance}" has not been set up yet: run "muster up" first.`, { cause })
+    throw new Failure(`Instance "${context.instance}" is not up: it has no kubectl in ${link(context)}. Run "muster up" first.`, { cause })
   }
 }
 

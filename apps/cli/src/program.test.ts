@@ -38,7 +38,7 @@ describe('the command line', () => {
   it('takes a --version behind a command as the command’s own', async () => {
     const { err, out } = await run('place', 'podinfo', '--version', '1.2.3', '--on', 'alpha')
     expect(out).not.toContain('0.1.0')
-    expect(err).toContain('has no cluster "hub"')
+    expect(err).toContain('Instance "default" is not up')
   })
 
   it.each([
@@ -58,6 +58,6 @@ describe('the command line', () => {
   it('says of an instance that is not there how to make it, with exit code 1', async () => {
     const { code, err } = await run('status')
     expect(code).toBe(1)
-    expect(err).toContain('"muster up" starts them')
+    expect(err).toContain('Run "muster up" first')
   })
 })

@@ -1,5 +1,6 @@
-import { Argument, Command, Option } from 'commander'
+import { Argument, Command, CommanderError, Option } from 'commander'
 import { type Context, contextOf, type GlobalOptions, type Surroundings } from './context.ts'
+import { versionText } from './version.ts'
 
 const examples = `
 Examples:
@@ -8,9 +9,16 @@ Examples:
   muster kubectl alpha -- get pods -A         speak to a cluster
   muster publish examples/podinfo             from source to a signed bundle in the registry
   muster place podinfo --on alpha             change where it runs
+  muster doctor                               what this host lacks, before the first "up"
   muster down                                 stop everything; --purge forgets the state too
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by verification or policy.`
+
+/** Examples below a command's help: what to type, and what it does. */
+function examplesOf(lines: readonly (readonly [string, string])[]): string {
+  const width = Math.max(...lines.map(([typed]) => typed.length))
+  return `\nExamples:\n${lines.map(([typed, does]) => `  ${typed.padEnd(width)}   ${does}`).join('\n')}`
+}
 
 /** The command line. Each command is loaded when it is used, so that none pays for another. */
 export function program(surroundings: Surroundings): Command {
@@ -18,12 +26,20 @@ export function program(surroundings: Surroundings): Command {
     .description('Multi-cluster Kubernetes where nothing runs until it passes muster.')
     .option('--instance <id>', 'which instance to speak to (or MUSTER_INSTANCE)')
     .addHelpText('after', examples)
-    .configureOutput({ writeOut: (text) => surroundings.stdout.write(text), writeErr: (text) => surroundings.stderr.write(text) })
+    .configureOutput({
+      writeOut: (text) => surroundings.stdout.write(text),
+      writeErr: (text) => surroundings.stderr.write(text),
+      outputError: (text, write) => write(text.replace(/^error: /, 'muster: ')),
+    })
     .showHelpAfterError('Run "muster --help" for what there is.')
     .exitOverride()
     // What stands behind a command is the command's: `place --version` is not `muster --version`.
     .enablePositionalOptions()
-    .version('0.1.0')
+    .option('-V, --version', 'print the versions of Muster and of the Kubernetes that it builds')
+    .on('option:version', () => {
+      surroundings.stdout.write(versionText())
+      throw new CommanderError(0, 'commander.version', 'version')
+    })
 
   const context = (): Context => contextOf(surroundings, command.opts<GlobalOptions>())
 
@@ -35,24 +51,48 @@ export function program(surroundings: Surroundings): Command {
     .option('--binaries <dir-or-url>', 'take official release binaries instead of building them')
     .option('--binaries-checksums <file>', 'the checksums (in the format of sha256sum) that those binaries must have')
     .option('--binaries-checksums-sha256 <digest>', 'the digest that the checksums file itself must have')
+    .addHelpText(
+      'after',
+      examplesOf([
+        ['muster up', 'everything, with the example application'],
+        ['muster up --no-example', 'the hub and two clusters alone'],
+        ['muster up --no-install', 'only say which packages the host lacks'],
+        ['MUSTER_INSTANCE=two muster up', 'a second instance beside the first'],
+      ]),
+    )
     .action(async (options) => (await import('./commands/up.ts')).up(context(), options))
 
   command
     .command('down')
     .description('Stop everything of the instance and leave nothing of it on the host.')
     .option('--purge', 'forget the state too: clusters, registry, keys', false)
+    .addHelpText(
+      'after',
+      examplesOf([
+        ['muster down', 'stop; "muster up" resumes'],
+        ['muster down --purge', 'forget clusters, registry and keys too'],
+      ]),
+    )
     .action(async (options) => (await import('./commands/down.ts')).down(context(), options))
 
   command
     .command('status')
     .description('Show the fleet: clusters, releases, versions, who signed them, whether they are ready, drift.')
     .addOption(new Option('-o, --output <format>', 'how to print it').choices(['table', 'json']).default('table'))
+    .addHelpText(
+      'after',
+      examplesOf([
+        ['muster status', 'a table'],
+        ['muster status -o json', 'for machines'],
+      ]),
+    )
     .action(async (options) => (await import('./commands/status.ts')).status(context(), options))
 
   command
     .command('kubeconfig')
     .description("Print a cluster's administrator kubeconfig.")
     .argument('<cluster>')
+    .addHelpText('after', examplesOf([['muster kubeconfig alpha > alpha.yaml', 'for kubectl --kubeconfig and other tools']]))
     .action(async (cluster: string) => (await import('./commands/kubeconfig.ts')).kubeconfig(context(), cluster))
 
   command
@@ -61,6 +101,13 @@ export function program(surroundings: Surroundings): Command {
     .argument('<cluster>')
     .argument('[args...]', 'what follows -- goes to kubectl as it is')
     .passThroughOptions()
+    .addHelpText(
+      'after',
+      examplesOf([
+        ['muster kubectl alpha -- get pods -A', 'all that runs in alpha'],
+        ['muster kubectl hub -- get clusters', 'what the hub knows of its clusters'],
+      ]),
+    )
     .action(async (cluster: string, args: string[]) => (await import('./commands/kubectl.ts')).kubectl(context(), cluster, args))
 
   command
@@ -68,6 +115,14 @@ export function program(surroundings: Surroundings): Command {
     .description('Print the log of a component; without one, list the components.')
     .argument('[component]')
     .option('-f, --follow', 'go on printing what is added', false)
+    .addHelpText(
+      'after',
+      examplesOf([
+        ['muster logs', 'which components there are'],
+        ['muster logs registry -f', 'go on printing'],
+        ['muster logs alpha/etcd', 'a component of a cluster'],
+      ]),
+    )
     .action(async (component: string | undefined, options) => (await import('./commands/logs.ts')).logs(context(), component, options))
 
   command
@@ -75,6 +130,13 @@ export function program(surroundings: Surroundings): Command {
     .description('Stop, start or restart one supervised component, such as registry or alpha/kubelet-alpha-1.')
     .addArgument(new Argument('<action>').choices(['stop', 'start', 'restart']))
     .argument('<name>')
+    .addHelpText(
+      'after',
+      examplesOf([
+        ['muster component restart registry', 'what depends on it waits'],
+        ['muster component stop hub/kube-apiserver', 'try an outage'],
+      ]),
+    )
     .action(async (action: 'stop' | 'start' | 'restart', name: string) =>
       (await import('./commands/component.ts')).component(context(), action, name),
     )
@@ -85,6 +147,13 @@ export function program(surroundings: Surroundings): Command {
     .argument('<dir>')
     .option('--key <file>', 'private key (PKCS#8, PEM, ECDSA P-256) to sign with instead of the keyring of the instance')
     .option('--unsigned', 'sign nothing: clusters will refuse it', false)
+    .addHelpText(
+      'after',
+      examplesOf([
+        ['muster publish examples/podinfo', 'from source to a signed bundle'],
+        ['muster publish . --key team.pem', 'signed with a key of your own'],
+      ]),
+    )
     .action(async (dir: string, options) => (await import('./commands/publish.ts')).publish(context(), dir, options))
 
   command
@@ -96,12 +165,45 @@ export function program(surroundings: Surroundings): Command {
     .option('--on <clusters>', 'names of clusters, separated by commas', (value: string) => value.split(',').filter((name) => name !== ''))
     .option('--nowhere', 'take it away from every cluster', false)
     .option('--no-wait', 'return without waiting until it is ready')
+    .addHelpText(
+      'after',
+      examplesOf([
+        ['muster place podinfo --on alpha,bravo', 'run it on both'],
+        ['muster place podinfo --version 6.9.2 --on alpha', 'another version, on one'],
+        ['muster place podinfo --nowhere', 'take it away'],
+      ]),
+    )
     .action(async (name: string, options) => (await import('./commands/place.ts')).placeBundle(context(), name, options))
 
   command
     .command('doctor')
-    .description('Say what the host lacks for embedded clusters.')
+    .description('Say what the host lacks for embedded clusters, and what makes them slow.')
+    .addHelpText('after', examplesOf([['muster doctor', 'before the first "muster up"']]))
     .action(async () => (await import('./commands/doctor.ts')).doctor(context()))
 
+  command
+    .command('version')
+    .description('Print the versions of Muster and of the Kubernetes that it builds.')
+    .addHelpText('after', examplesOf([['muster version', 'the same as muster --version']]))
+    .action(() => {
+      surroundings.stdout.write(versionText())
+    })
+
+  command
+    .command('completion')
+    .description('Print a script by which a shell completes commands, options, clusters and components.')
+    .addArgument(new Argument('<shell>').choices(['bash', 'zsh', 'fish']))
+    .addHelpText(
+      'after',
+      examplesOf([
+        ['source <(muster completion bash)', 'for this shell'],
+        ['muster completion bash > /etc/bash_completion.d/muster', 'for every shell from now on'],
+        ['source <(muster completion zsh)', 'the same for zsh'],
+        ['muster completion fish | source', 'the same for fish'],
+      ]),
+    )
+    .action(async (shell: 'bash' | 'zsh' | 'fish') => (await import('./commands/completion.ts')).completion(surroundings, command, shell))
+
+  for (const one of command.commands) one.showHelpAfterError(`Run "muster ${one.name()} --help" for how it is used.`)
   return command
 }

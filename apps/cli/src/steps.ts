@@ -15,8 +15,7 @@ export interface Step {
  * and what it says at most every few seconds.
  */
 export async function runSteps(context: Context, steps: readonly Step[]): Promise<void> {
-  const terminal = 'isTTY' in context.stderr && context.stderr.isTTY === true && context.environment['NO_COLOR'] === undefined
-  if (!terminal) return runPlainly(context, steps)
+  if (!hasLiveLines(context)) return runPlainly(context, steps)
   const list = new Listr<undefined, 'default', 'simple'>(
     steps.map((step) => ({
       title: step.title,
@@ -31,6 +30,12 @@ export async function runSteps(context: Context, steps: readonly Step[]): Promis
     { concurrent: false, exitOnError: true, renderer: 'default', rendererOptions: { showErrorMessage: false, collapseErrors: false } },
   )
   await list.run(undefined)
+}
+
+/** Whether lines may change in place: on a terminal that can, of someone who has nothing against it (no-color.org). */
+export function hasLiveLines(context: Context): boolean {
+  const { NO_COLOR: plain = '', TERM: terminal } = context.environment
+  return 'isTTY' in context.stderr && context.stderr.isTTY === true && plain === '' && terminal !== 'dumb'
 }
 
 const quietMs = 5000

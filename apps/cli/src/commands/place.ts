@@ -1,8 +1,8 @@
 import { apiVersion, type Placement } from '@muster/api'
 import { type PlaceOptions, type PublishedBundle, place, placed } from '@muster/fleet'
-import type { KubeClient, KubeObject } from '@muster/kube'
-import { type Context, clientOf } from '../context.ts'
-import { UsageError } from '../errors.ts'
+import type { KubeObject } from '@muster/kube'
+import { type Context, withCluster } from '../context.ts'
+import { Failure, UsageError } from '../errors.ts'
 import { registryAccess, writableRegistry } from '../registry.ts'
 
 const patienceMs = 5 * 60_000
@@ -20,8 +20,11 @@ export async function placeBundle(context: Context, name: string, options: Place
   if (options.nowhere === (options.on?.length ?? 0) > 0) {
     throw new UsageError('Say where: --on CLUSTER,… with at least one cluster, or --nowhere.')
   }
-  const hub = await clientOf(context, 'hub')
-  try {
+  if (!/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(name)) {
+    throw new UsageError(`"${name}" is no name of a bundle: use at most 63 lower-case letters, digits and hyphens.`)
+  }
+  if (options.version === '') throw new UsageError('--version needs a version, such as --version 1.2.3.')
+  await withCluster(context, 'hub', async (hub) => {
     const present = await hub.find<Placement & KubeObject>({ apiVersion, kind: 'Placement', name }, { signal: context.signal })
     const request: PlaceOptions = {
       name,
@@ -30,18 +33,12 @@ export async function placeBundle(context: Context, name: string, options: Place
       clusters: options.on ?? [],
     }
     await place(hub, request, context.signal)
-    if (options.wait) await waitFor(context, hub, request)
+    if (options.wait) await placed(hub, request, { signal: context.signal, deadlineMs: patienceMs })
     const where = request.clusters.length > 0 ? request.clusters.join(', ') : 'no cluster'
     context.stdout.write(
       `${name} ${request.bundle.version} is placed on ${where}${options.wait && request.clusters.length > 0 ? ', ready there' : ''}${options.wait ? ', and gone from all others' : ''}.\n`,
     )
-  } finally {
-    hub.close()
-  }
-}
-
-async function waitFor(context: Context, hub: KubeClient, request: PlaceOptions): Promise<void> {
-  await placed(hub, request, { signal: context.signal, deadlineMs: patienceMs })
+  })
 }
 
 /** The bundle that is meant: of the version that was said, else the one that is placed, else the only one that there is. */
@@ -56,11 +53,12 @@ async function bundleOf(
   try {
     const repository = registry.repository(`bundles/${name}`)
     const versions = await repository.tags({ signal: context.signal })
-    const published = versions.length > 0 ? `Published are: ${versions.join(', ')}.` : `Publish it first: muster publish DIR.`
+    const published = versions.length > 0 ? `Published are: ${versions.join(', ')}.` : 'Publish it first: muster publish DIR.'
+    if (versions.length === 0) throw new Failure(`No bundle ${name} is published. ${published}`)
     const chosen = version ?? (versions.length === 1 ? versions[0] : undefined)
     if (chosen === undefined) throw new UsageError(`Say which version of ${name} with --version. ${published}`)
     const descriptor = await repository.resolve(chosen, { signal: context.signal })
-    if (!descriptor) throw new UsageError(`There is no version ${chosen} of ${name}. ${published}`)
+    if (!descriptor) throw new Failure(`There is no version ${chosen} of ${name}. ${published}`)
     return { repository: `bundles/${name}`, version: chosen, digest: descriptor.digest }
   } finally {
     registry.close()

@@ -1,10 +1,10 @@
-import { readFile } from 'node:fs/promises'
+import { readFile, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { openKeyring } from '@muster/fleet'
-import { publicKeyOf } from '@muster/pki'
+import { PkiError, publicKeyOf } from '@muster/pki'
 import { type PublishedBundle, publishBundle, type Signer } from '@muster/publish'
 import type { Context } from '../context.ts'
-import { UsageError } from '../errors.ts'
+import { Failure, UsageError } from '../errors.ts'
 import { kubectlPath } from '../host.ts'
 import { registryAccess, writableRegistry } from '../registry.ts'
 
@@ -16,6 +16,7 @@ export interface PublishOptions {
 /** `muster publish DIR`: from source to a signed bundle in the registry. Prints where it is and its digest. */
 export async function publish(context: Context, dir: string, options: PublishOptions): Promise<void> {
   if (options.unsigned && options.key !== undefined) throw new UsageError('--unsigned and --key exclude each other.')
+  await checkSource(dir)
   const bundle = await publishFolder(context, dir, {
     signer: options.unsigned ? undefined : await signerOf(context, options.key),
     onProgress: (line) => context.stderr.write(`${line}\n`),
@@ -52,6 +53,34 @@ export async function publishFolder(
 
 async function signerOf(context: Context, file: string | undefined): Promise<Signer> {
   if (file === undefined) return (await openKeyring(path.join(context.state, 'keys'), new Date())).publisher
-  const privateKey = await readFile(file, 'utf8')
-  return { privateKey, publicKey: publicKeyOf(privateKey) }
+  const privateKey = await readKey(file)
+  try {
+    return { privateKey, publicKey: publicKeyOf(privateKey) }
+  } catch (cause) {
+    if (cause instanceof PkiError) throw new PkiError(cause.code, `${file}: ${cause.message} Make one with: ${makeKey}`, cause)
+    throw cause
+  }
+}
+
+const makeKey = 'openssl ecparam -name prime256v1 -genkey -noout | openssl pkcs8 -topk8 -nocrypt'
+const largestKey = 64 * 1024
+
+async function readKey(file: string): Promise<string> {
+  try {
+    const { size } = await stat(file)
+    if (size <= largestKey) return await readFile(file, 'utf8')
+  } catch (cause) {
+    throw new Failure(`The key file ${file} cannot be read. Give --key the path of a private key in PEM.`, { cause })
+  }
+  throw new Failure(`The key file ${file} is far too large for a key. Give --key the path of a private key in PEM.`)
+}
+
+/** What can be said before anything else is needed. */
+async function checkSource(dir: string): Promise<void> {
+  if (dir === '') throw new UsageError('Say which folder: muster publish DIR.')
+  try {
+    await stat(dir)
+  } catch (cause) {
+    throw new Failure(`${dir} is not there. Give the path of a folder with a bundle.yaml.`, { cause })
+  }
 }

@@ -1,7 +1,7 @@
 import { apiVersion, type Cluster } from '@muster/api'
 import { type ClusterStatus, type FleetStatus, fleetStatus } from '@muster/fleet'
 import type { KubeObject } from '@muster/kube'
-import { type Context, clientOf } from '../context.ts'
+import { type Context, withCluster } from '../context.ts'
 import { table } from '../table.ts'
 
 export interface StatusOptions {
@@ -15,13 +15,10 @@ export async function status(context: Context, options: StatusOptions): Promise<
 }
 
 export async function readFleet(context: Context): Promise<FleetStatus> {
-  const hub = await clientOf(context, 'hub')
-  try {
+  return withCluster(context, 'hub', async (hub) => {
     const { items } = await hub.list<Cluster & KubeObject>({ apiVersion, kind: 'Cluster' }, { signal: context.signal })
     return fleetStatus(items, new Date())
-  } finally {
-    hub.close()
-  }
+  })
 }
 
 /** One row per release, and one per cluster without any; below it what deserves a sentence. */

@@ -24,12 +24,13 @@ import {
 import { KubeClient, type KubeObject, loadKubeconfig } from '@muster/kube'
 import { buildLine } from '../build-progress.ts'
 import { type Context, clientOf, kubeconfigOf } from '../context.ts'
-import { UsageError } from '../errors.ts'
+import { Failure, UsageError } from '../errors.ts'
+import { checkFolders } from '../folders.ts'
 import { checkHost, rememberBinaries } from '../host.ts'
 import { buildOwnImages, type OwnImages, publishOwnImages, writePauseArchive } from '../images.ts'
 import { registryAccess, writableRegistry } from '../registry.ts'
 import { requireRoot } from '../root.ts'
-import { runSteps, type Step } from '../steps.ts'
+import { hasLiveLines, runSteps, type Step } from '../steps.ts'
 import { publishFolder } from './publish.ts'
 import { readFleet, statusTable } from './status.ts'
 
@@ -56,10 +57,11 @@ interface Progress {
 
 /** `muster up`: from nothing to a hub and two clusters that run an application signed all the way. Each step does nothing when it is done already. */
 export async function up(context: Context, options: UpOptions): Promise<void> {
-  requireRoot()
-  if (options.binariesChecksums !== undefined && options.binaries === undefined) {
-    throw new UsageError('--binaries-checksums goes with --binaries.')
+  if (options.binaries === undefined && (options.binariesChecksums ?? options.binariesChecksumsSha256) !== undefined) {
+    throw new UsageError('--binaries-checksums and --binaries-checksums-sha256 go with --binaries.')
   }
+  requireRoot()
+  await checkFolders(context)
   if (!(await hostIsReady(context, options.install))) return
   const made: Progress = {}
   await runSteps(context, [
@@ -102,7 +104,7 @@ async function hostIsReady(context: Context, install: boolean): Promise<boolean>
   }
   const missing = unmet((await checkHost(context)).requirements)
   if (missing.length > 0) {
-    throw new Error(
+    throw new Failure(
       `This host cannot run embedded clusters:\n${missing.map((one) => `  ${one.needed}: ${one.found}. ${one.fix}`).join('\n')}`,
     )
   }
@@ -118,7 +120,7 @@ function buildStep(context: Context, options: UpOptions, made: Progress): Step {
         repoDir: context.checkout,
         env: context.environment,
         signal: context.signal,
-        onProgress: (progress) => say(buildLine(progress)),
+        onProgress: (progress) => say(buildLine(progress, { bar: hasLiveLines(context) })),
         ...(options.binaries === undefined ? {} : { binaries: binarySource(options.binaries, options) }),
       })
       await rememberBinaries(context, made.distribution.dir)
@@ -312,7 +314,7 @@ async function hubAddress(context: Context): Promise<string> {
   try {
     const { items } = await client.list<NodeAddresses>({ apiVersion: 'v1', kind: 'Node' }, { signal: context.signal })
     const address = items[0]?.status?.addresses?.find((one) => one.type === 'InternalIP')?.address
-    if (!address) throw new Error('The hub cluster has no node with an address yet. Run "muster up" again in a moment.')
+    if (!address) throw new Failure('The hub cluster has no node with an address yet. Run "muster up" again in a moment.')
     return address
   } finally {
     client.close()
