@@ -11,10 +11,16 @@ export interface RunOptions {
   readonly detached?: boolean
 }
 
-/** Runs a program to its end; gives what it printed. Throws when it failed, with what it said. */
+/**
+ * Runs a program to its end; gives what it printed. Throws when it failed, with what it said. A signal asks it to end, and its end is
+ * waited for: what it was doing must not go on beside the tidying up.
+ */
 export async function run(command: string, args: readonly string[], options: RunOptions = {}): Promise<{ stdout: string; stderr: string }> {
-  options.signal?.throwIfAborted()
-  const child = spawn(command, [...args], { ...options, stdio: ['ignore', 'pipe', 'pipe'] })
+  const { signal, ...spawning } = options
+  signal?.throwIfAborted()
+  const child = spawn(command, [...args], { ...spawning, stdio: ['ignore', 'pipe', 'pipe'] })
+  const stop = (): void => void child.kill('SIGTERM')
+  signal?.addEventListener('abort', stop, { once: true })
   let stdout = ''
   let stderr = ''
   child.stdout.setEncoding('utf8').on('data', (text: string) => {
@@ -23,8 +29,8 @@ export async function run(command: string, args: readonly string[], options: Run
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     stderr += text
   })
-  const [code] = (await once(child, 'close')) as [number | null]
-  options.signal?.throwIfAborted()
+  const [code] = (await once(child, 'close').finally(() => signal?.removeEventListener('abort', stop))) as [number | null]
+  signal?.throwIfAborted()
   if (code !== 0) throw new Error(`${command} ${args.join(' ')} ended with ${code}:\n${stdout}\n${stderr}`)
   return { stdout, stderr }
 }
