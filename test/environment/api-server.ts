@@ -24,6 +24,8 @@ export interface TestApiServer {
   readonly admin: IssuedCertificate
   /** Issues a certificate that the server believes. */
   issue(options: Partial<IssueOptions> & Pick<IssueOptions, 'commonName'>): Promise<IssuedCertificate>
+  /** An authority that nobody knows yet. */
+  anotherAuthority(): Promise<Pick<TestApiServer, 'ca' | 'issue'>>
   /** Gives the server another certificate and key for its next connections; it sees the files change. */
   replaceServingCertificate(certificate: IssuedCertificate): Promise<void>
   /** PEM of the certificate that the server shows now. */
@@ -42,8 +44,9 @@ export interface TestApiServer {
 export async function startApiServer(bin: string): Promise<TestApiServer> {
   const directory = await mkdtemp(path.join(tmpdir(), 'api-server-'))
   const authority = await createAuthority('test authority', { days: 1, now: new Date() })
-  const issue = (options: Partial<IssueOptions> & Pick<IssueOptions, 'commonName'>) =>
-    issueCertificate(authority, { usages: ['client'], days: 1, now: new Date(), ...options })
+  const issuer = (by: Authority) => (options: Partial<IssueOptions> & Pick<IssueOptions, 'commonName'>) =>
+    issueCertificate(by, { usages: ['client'], days: 1, now: new Date(), ...options })
+  const issue = issuer(authority)
   const admin = await issue({ commonName: 'admin', organizations: ['system:masters'] })
   const server = await issue({ commonName: 'server', addresses: ['127.0.0.1'], dns: ['localhost'], usages: ['server', 'client'] })
   const serviceAccount = createKeyPair()
@@ -141,6 +144,10 @@ export async function startApiServer(bin: string): Promise<TestApiServer> {
     directory,
     admin,
     issue,
+    async anotherAuthority() {
+      const other = await createAuthority('another authority', { days: 1, now: new Date() })
+      return { ca: other.certificate, issue: issuer(other) }
+    },
     async replaceServingCertificate(certificate) {
       // whole files at once: the server may look at any moment
       await writeFile(`${files.servingKey}.new`, certificate.privateKey, { mode: 0o600 })

@@ -1,4 +1,5 @@
 import type { Clock } from './clock.ts'
+import type { ClientConfig } from './config.ts'
 import type { Query } from './resource-path.ts'
 
 export interface ClientOptions {
@@ -7,6 +8,11 @@ export interface ClientOptions {
   readonly fieldManager?: string
   readonly timeoutMs?: number
   readonly clock?: Clock
+  /**
+   * Reads the configuration again, such as `() => loadKubeconfig(file)`: once a minute, and when the server refuses what is known.
+   * Only its `ca` and `user` count; named files are read again without it.
+   */
+  readonly reread?: (() => Promise<ClientConfig>) | undefined
 }
 
 export interface CallOptions {

@@ -68,7 +68,8 @@ export class KubeClient {
     this.#timeoutMs = options.timeoutMs ?? defaultTimeoutMs
     this.#fieldManager = options.fieldManager ?? 'muster'
     this.namespace = config.namespace ?? 'default'
-    this.#transport = new Transport(config, { userAgent: options.userAgent ?? 'muster', clock: this.#clock, bodyLimit })
+    const { userAgent = 'muster', reread } = options
+    this.#transport = new Transport(config, { userAgent, clock: this.#clock, bodyLimit, reread })
     this.#discovery = new Discovery((path) => this.raw('GET', path), this.#clock)
   }
 

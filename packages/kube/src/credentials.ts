@@ -1,3 +1,4 @@
+import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { readFile, stat } from 'node:fs/promises'
 import type { Clock } from './clock.ts'
 import type { ClientConfig, PemSource } from './config.ts'
@@ -24,55 +25,85 @@ export interface Material {
 export class Credentials {
   readonly #config: ClientConfig
   readonly #clock: Clock
+  readonly #reread: (() => Promise<ClientConfig>) | undefined
+  /** What is used now, also while a renewal is not whole yet. */
   #material: Material | undefined
   #plugin: PluginCredential | undefined
   #readAt = 0
+  #stale = false
   #reading: Promise<Material> | undefined
 
-  constructor(config: ClientConfig, clock: Clock) {
+  constructor(config: ClientConfig, clock: Clock, reread?: () => Promise<ClientConfig>) {
     this.#config = config
     this.#clock = clock
+    this.#reread = reread
   }
 
   /** Throws `Config` where a file cannot be read, `Unauthorized` where a plugin gives nothing. */
   async current(): Promise<Material> {
-    if (this.#material && this.#clock.now() - this.#readAt < refreshMs && !this.#pluginEnds()) return this.#material
+    if (this.#material && !this.#stale && this.#clock.now() - this.#readAt < refreshMs && !this.#pluginEnds()) return this.#material
     this.#reading ??= this.#read().finally(() => {
       this.#reading = undefined
     })
     return await this.#reading
   }
 
-  /** After a 401: the next `current` reads everything again. False where that cannot change anything. */
+  /** After a refusal: the next `current` reads everything again. False where that cannot change anything. */
   refresh(): boolean {
-    const user = this.#config.user
-    this.#material = undefined
+    const { ca, user } = this.#config
+    this.#stale = true
     this.#plugin = undefined
-    return user?.tokenFile !== undefined || user?.exec !== undefined
+    const inFiles = [ca, user?.certificate, user?.key].some((source) => source !== undefined && 'file' in source)
+    return inFiles || user?.tokenFile !== undefined || user?.exec !== undefined || this.#reread !== undefined
   }
 
   async #read(): Promise<Material> {
-    const { user } = this.#config
-    const ca = await readPem(this.#config.ca)
+    let next: Material
+    try {
+      next = await this.#gather((await this.#reread?.()) ?? this.#config)
+      if (!this.#plugin?.certificate) checkPair(next)
+    } catch (error) {
+      // somebody may be writing just now: what was good a moment ago is used on, and the files are looked at again next time
+      if (this.#material && !this.#stale && error instanceof KubeError && error.code === 'Config') return this.#material
+      throw error
+    }
+    this.#readAt = this.#clock.now()
+    this.#stale = false
+    this.#material = next
+    return next
+  }
+
+  async #gather({ ca: authority, user }: ClientConfig): Promise<Material> {
+    const ca = await readPem(authority)
     if (user?.exec && (!this.#plugin || this.#pluginEnds())) this.#plugin = await runPlugin(user.exec, { server: this.#config.server, ca })
     const certificate = this.#plugin?.certificate ?? (await readPem(user?.certificate))
     const key = this.#plugin?.key ?? (await readPem(user?.key))
     const token = this.#plugin?.token ?? (user?.tokenFile ? (await readSecret(user.tokenFile)).trim() : user?.token)
     const authorization = token ? `Bearer ${token}` : user?.username !== undefined ? basic(user.username, user.password ?? '') : undefined
-    this.#readAt = this.#clock.now()
-    this.#material = {
+    return {
       ...(ca === undefined ? {} : { ca }),
       ...(certificate === undefined ? {} : { certificate }),
       ...(key === undefined ? {} : { key }),
       ...(authorization === undefined ? {} : { authorization }),
     }
-    return this.#material
   }
 
   #pluginEnds(): boolean {
     const ends = this.#plugin?.expiresAt
     return ends !== undefined && ends - earlyMs <= this.#clock.date().getTime()
   }
+}
+
+/** A certificate and a key that are not of one pair: one of the two files is not renewed yet. */
+function checkPair({ certificate, key }: Material): void {
+  if (certificate === undefined || key === undefined) return
+  let belong: boolean
+  try {
+    belong = new X509Certificate(certificate).checkPrivateKey(createPrivateKey(key))
+  } catch (cause) {
+    throw new KubeError('Config', 'The client certificate or its key cannot be read. Check that both are PEM.', { cause })
+  }
+  if (!belong) throw new KubeError('Config', 'The client certificate and its key do not belong together. Renew both.')
 }
 
 function basic(username: string, password: string): string {

@@ -31,6 +31,8 @@ export interface TransportOptions {
   readonly clock: Clock
   /** Largest body that is read, in bytes. */
   readonly bodyLimit: number
+  /** Reads the configuration again, for what it says of `ca` and `user`. */
+  readonly reread?: (() => Promise<ClientConfig>) | undefined
 }
 
 interface Agents {
@@ -55,7 +57,7 @@ export class Transport {
     this.#config = config
     this.#options = options
     this.#url = new URL(config.server)
-    this.#credentials = new Credentials(config, options.clock)
+    this.#credentials = new Credentials(config, options.clock, options.reread)
     this.#fixedHeaders = { accept: 'application/json', 'user-agent': options.userAgent, ...impersonationHeaders(config) }
     if (config.proxyUrl && !knowsProxies(process.versions.node)) {
       throw new KubeError(
@@ -123,11 +125,16 @@ export class Transport {
     this.#agents?.watches.destroy()
   }
 
-  /** After a 401, secrets that may have been renewed are read again, and the request is repeated once. */
+  /** After a 401 or an untrusted certificate, what may have been renewed is read again, and the request is repeated once. */
   async #authorized(request: TransportRequest, signal: AbortSignal, use: 'requests' | 'watches'): Promise<http.IncomingMessage> {
-    const response = await this.#exchange(request, signal, use)
-    if (response.statusCode !== 401 || !this.#credentials.refresh()) return response
-    response.resume()
+    try {
+      const response = await this.#exchange(request, signal, use)
+      if (response.statusCode !== 401 || !this.#credentials.refresh()) return response
+      response.resume()
+    } catch (error) {
+      // nothing was sent yet: a handshake comes before the request
+      if (!untrusted.test(codeOf(error)) || !this.#credentials.refresh()) throw error
+    }
     return await this.#exchange(request, signal, use)
   }
 
@@ -167,20 +174,22 @@ export class Transport {
     // everything goes through the proxy where one is named, whatever the environment says of exceptions
     const proxyUrl = this.#config.proxyUrl
     const proxy = proxyUrl ? { proxyEnv: { HTTP_PROXY: proxyUrl, HTTPS_PROXY: proxyUrl, NO_PROXY: '' } } : {}
+    // no resumed sessions: each connection looks at the server's certificate again, as it may have changed
     this.#agents = {
       material,
       requests: new Agent({
         ...tls,
         ...proxy,
+        maxCachedSessions: 0,
         keepAlive: true,
         keepAliveMsecs: 15_000,
         maxSockets: 32,
         maxFreeSockets: 4,
         timeout: 60_000,
       }),
-      watches: new Agent({ ...tls, ...proxy, keepAlive: false }),
+      watches: new Agent({ ...tls, ...proxy, maxCachedSessions: 0, keepAlive: false }),
     }
-    old?.requests.destroy()
+    if (old) retire(old.requests)
     return this.#agents
   }
 
@@ -190,7 +199,7 @@ export class Transport {
     if (expired) return new KubeError('Timeout', `No answer to ${what} within ${request.timeoutMs} ms. Try later.`, { cause })
     if (request.signal?.aborted) return new KubeError('Aborted', `${what} was stopped by its caller.`, { cause: request.signal.reason })
     if (cause instanceof KubeError) return cause
-    const code = cause instanceof Error && 'code' in cause ? String(cause.code) : ''
+    const code = codeOf(cause)
     if (untrusted.test(code)) {
       const message = `The certificate of ${this.#url.origin} is not trusted (${code}). Check the certificate authority and the server's name.`
       return new KubeError('Unreachable', message, { cause, transient: false })
@@ -204,8 +213,18 @@ export class Transport {
 /** Codes of OpenSSL's verification and of Node's check of names: waiting does not help. */
 const untrusted = /^(UNABLE_TO_|CERT_|SELF_SIGNED_|DEPTH_ZERO_|HOSTNAME_MISMATCH|INVALID_CA|PATH_LENGTH_|ERR_TLS_CERT)/
 
+function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : ''
+}
+
 function sameTls(one: Material, other: Material): boolean {
   return one.ca === other.ca && one.certificate === other.certificate && one.key === other.key
+}
+
+/** Closes connections that nobody uses; the others close when their requests have ended. */
+function retire(agent: http.Agent): void {
+  agent.maxFreeSockets = 0
+  for (const sockets of Object.values(agent.freeSockets)) for (const socket of sockets ?? []) socket.destroy()
 }
 
 function tlsOptions(config: ClientConfig, material: Material, host: string): https.AgentOptions {
