@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto'
 import { apiVersion } from '@muster/api'
 import { createAuthority } from '@muster/pki'
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
@@ -76,6 +77,22 @@ describe('an identity of a cluster that left and joined again', () => {
     const { identity } = await hub.join(name, await hub.token(name))
     await setIdentity(name, 'second')
     await eventually(async () => expect((await hub.sendReport(name, identity)).status).toBe(403))
+  })
+})
+
+describe('the life of identities', () => {
+  it('is as short as the hub is told; each renewal begins another', async () => {
+    await hub.stopHub()
+    await hub.startHub({ timings: { identityDays: 90 / 86_400 } })
+    const { name, identity } = await hub.joined()
+    const end = ({ certificate }: { certificate: string }) => Date.parse(new X509Certificate(certificate).validTo)
+    expect(end(identity) - Date.now()).toBeLessThanOrEqual(90_000)
+    expect(end(identity) - Date.now()).toBeGreaterThan(0)
+    const renewed = await hub.renew(name, identity)
+    expect(end(renewed.identity)).toBeGreaterThanOrEqual(end(identity))
+    expect((await hub.sendReport(name, renewed.identity)).status).toBe(204)
+    await hub.stopHub()
+    await hub.startHub()
   })
 })
 

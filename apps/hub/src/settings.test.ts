@@ -37,6 +37,19 @@ describe('settings', () => {
     })
   })
 
+  it('take the life of identities in days, and other authorities to trust; both may be left out', async () => {
+    expect(await readSettings(env, files(mounted))).toMatchObject({ timings: {} })
+    const told = { ...env, MUSTER_IDENTITY_DAYS: '0.5', MUSTER_RENEW_GRACE_DAYS: '14' }
+    const more = files({ ...mounted, 'muster-hub-ca/others.crt': 'the one before' })
+    expect(await readSettings(told, more)).toMatchObject({
+      timings: { identityDays: 0.5, renewGraceDays: 14 },
+      otherAuthorities: 'the one before',
+    })
+    for (const name of ['MUSTER_IDENTITY_DAYS', 'MUSTER_RENEW_GRACE_DAYS'])
+      for (const value of ['0', '-1', 'x', '1e9', 'Infinity'])
+        await expect(readSettings({ ...env, [name]: value }, files(mounted))).rejects.toThrow(name)
+  })
+
   it('that lack anything are refused, and it is said what is missing', async () => {
     for (const name of Object.keys(env))
       await expect(readSettings({ ...env, [name]: undefined }, files(mounted))).rejects.toThrow(

@@ -22,8 +22,10 @@ export interface HubOptions {
   readonly image: string
   /** Serving certificate and key, PEM. */
   readonly tls: { readonly certificate: string; readonly privateKey: string }
-  /** The authority that signs cluster identities. */
-  readonly authority: { readonly certificate: string; readonly privateKey: string }
+  /** The authority that signs cluster identities; `others`: certificates that are trusted beside it while it changes. */
+  readonly authority: { readonly certificate: string; readonly privateKey: string; readonly others?: string }
+  /** How long identities are valid, and how long after their end they can be renewed, in days. Default: 30 and 180. */
+  readonly identities?: { readonly days?: number; readonly renewGraceDays?: number }
   /** Key that signs channels (PKCS#8, PEM) and the root by which it is known. */
   readonly channelKey: string
   readonly trustRoot: string
@@ -83,7 +85,11 @@ export function hubObjects(options: HubOptions): KubeObject[] {
       subjects: [{ kind: 'ServiceAccount', name: 'muster-hub', namespace: systemNamespace }],
     },
     secret('muster-hub-tls', { 'tls.crt': options.tls.certificate, 'tls.key': options.tls.privateKey }),
-    secret('muster-hub-ca', { 'ca.crt': options.authority.certificate, 'ca.key': options.authority.privateKey }),
+    secret('muster-hub-ca', {
+      'ca.crt': options.authority.certificate,
+      'ca.key': options.authority.privateKey,
+      ...(options.authority.others === undefined ? {} : { 'others.crt': options.authority.others }),
+    }),
     secret('muster-hub-channel', { 'channel.key': options.channelKey, 'root.json': options.trustRoot }),
     secret('muster-registry', {
       host: options.registry.host,
@@ -143,6 +149,8 @@ function hubDeployment(options: HubOptions): KubeObject {
                 { name: 'MUSTER_NAMESPACE', value: systemNamespace },
                 { name: 'MUSTER_TRUST_DOMAIN', value: options.trustDomain },
                 { name: 'MUSTER_SECRETS', value: '/etc/muster' },
+                ...days('MUSTER_IDENTITY_DAYS', options.identities?.days),
+                ...days('MUSTER_RENEW_GRACE_DAYS', options.identities?.renewGraceDays),
               ],
               ports: [{ name: 'https', containerPort: 8443 }],
               readinessProbe: { httpGet: { path: '/readyz', port: 'https', scheme: 'HTTPS' }, periodSeconds: 2 },
@@ -156,6 +164,10 @@ function hubDeployment(options: HubOptions): KubeObject {
       },
     },
   }
+}
+
+function days(name: string, value: number | undefined): { name: string; value: string }[] {
+  return value === undefined ? [] : [{ name, value: String(value) }]
 }
 
 function settingsHash({ tls, authority, channelKey, trustRoot, registry }: HubOptions): string {

@@ -34,11 +34,11 @@ export function renewRoute({ clusters, issuer, registry, now, log }: RenewOption
       const cluster = params['name'] ?? ''
       const rules = { cluster, trustDomain: issuer.trustDomain, now: now(), authorities, graceMs: issuer.renewGraceMs }
       const proven = demandIdentity(message, rules)
+      const known = await clusters.demand(cluster, signal)
+      demandNotRevoked(known, proven)
       const body = bodySchema.safeParse(await json())
       if (!body.success) throw new ApiError('BadRequest', 'The renewal is malformed: it needs a "csr".')
       const publicKey = await publicKeyOfRequest(body.data.csr)
-      const known = await clusters.demand(cluster, signal)
-      demandNotRevoked(known, proven)
       const certificate = await issueIdentity(issuer, known, publicKey, now())
       log.info({ cluster }, proven.expired ? 'took back a cluster whose identity had ended' : 'renewed the identity of a cluster')
       return { status: 200, body: { certificate, hubCa: issuer.trusted, registry, channelRepository: channelRepository(cluster) } }

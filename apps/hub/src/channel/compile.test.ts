@@ -65,6 +65,12 @@ describe('a cluster’s channel', () => {
     expect(compile().content).toMatchObject({ empty: true, releases: [] })
   })
 
+  it('is empty for a cluster that is to leave, whatever is placed, and asks for no consent', () => {
+    const placements = [placement('everywhere', { all: true }), placement('named', { names: ['alpha'] })]
+    const { content } = compile({ placements, cluster: cluster({ spec: { leaving: true, prune: { maxShare: 0.1 } } }) })
+    expect(content).toMatchObject({ empty: true, releases: [], prune: { maxShare: 1 } })
+  })
+
   it('is not published again while nothing changed', () => {
     const placements = [placement('a', { all: true })]
     const spec = { prune: { maxShare: 1 / 3 } }
