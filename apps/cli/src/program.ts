@@ -1,4 +1,5 @@
 import { Argument, Command, CommanderError, Option } from 'commander'
+import { collectLabel, wholeNumber } from './arguments.ts'
 import { type Context, contextOf, type GlobalOptions, type Surroundings } from './context.ts'
 import { versionText } from './version.ts'
 
@@ -174,6 +175,43 @@ export function program(surroundings: Surroundings): Command {
       ]),
     )
     .action(async (name: string, options) => (await import('./commands/place.ts')).placeBundle(context(), name, options))
+
+  command
+    .command('join')
+    .description('Make a cluster here, or take one that exists, and make it a member of the fleet.')
+    .argument('<cluster>', 'the name that it gets')
+    .option('--label <key=value>', 'label that placements can select by; repeatable', collectLabel, {})
+    .option('--nodes <count>', 'nodes of a cluster that is made here (default: 1)', wholeNumber)
+    .option('--context <name>', 'take the cluster of this context of a kubeconfig, instead of making one')
+    .option('--kubeconfig <file>', 'which kubeconfig (default: KUBECONFIG, or ~/.kube/config)')
+    .option('--image <reference>', "agent image, where the cluster's nodes get it by another name; with its digest")
+    .addHelpText(
+      'after',
+      examplesOf([
+        ['muster join charlie', 'a cluster of this host'],
+        ['muster join delta --context prod', 'one that exists'],
+        ['muster join charlie --label region=eu', 'with a label'],
+      ]),
+    )
+    .action(async (cluster: string, options) => (await import('./commands/join.ts')).join(context(), cluster, options))
+
+  command
+    .command('leave')
+    .description('Take a cluster out of the fleet: its agent goes, and what it installed stays as it is.')
+    .argument('<cluster>')
+    .option('--prune', 'take away first what was placed on it', false)
+    .option('--delete', 'delete the cluster too, which was made here', false)
+    .option('--gone', 'the cluster is not there any more: only forget it', false)
+    .option('--context <name>', 'context of a kubeconfig, for a cluster that joined by one')
+    .option('--kubeconfig <file>', 'which kubeconfig (default: KUBECONFIG, or ~/.kube/config)')
+    .addHelpText(
+      'after',
+      examplesOf([
+        ['muster leave charlie', 'what runs there stays'],
+        ['muster leave charlie --prune --delete', 'nothing of it is left'],
+      ]),
+    )
+    .action(async (cluster: string, options) => (await import('./commands/leave.ts')).leave(context(), cluster, options))
 
   command
     .command('doctor')

@@ -1,0 +1,41 @@
+import { FleetError, leaveCluster } from '@muster/fleet'
+import { type Context, clientOf } from '../context.ts'
+import { daemonOf } from '../daemon.ts'
+import { UsageError } from '../errors.ts'
+import { demandClusterName, isOutside, memberOf, type OutsideOptions } from './join.ts'
+
+const patienceMs = 5 * 60_000
+
+export interface LeaveCommandOptions extends OutsideOptions {
+  readonly prune: boolean
+  readonly delete: boolean
+  readonly gone: boolean
+}
+
+/** `muster leave NAME`: takes a cluster out of the fleet. */
+export async function leave(context: Context, name: string, options: LeaveCommandOptions): Promise<void> {
+  demandClusterName(name)
+  if (options.gone && (options.prune || options.delete || isOutside(options)))
+    throw new UsageError('--gone is for a cluster that is not there any more: nothing else can be done with it.')
+  if (options.delete && isOutside(options)) throw new UsageError('--delete is for clusters that were made here; this one was not.')
+  const hub = await clientOf(context, 'hub')
+  const member = options.gone ? undefined : await memberOf(context, name, options)
+  try {
+    await leaveCluster({ cluster: name, hub, member, prune: options.prune }, { signal: context.signal, deadlineMs: patienceMs })
+  } catch (error) {
+    // One that has left before can still be deleted.
+    if (!(options.delete && error instanceof FleetError && error.code === 'UnknownCluster')) throw error
+  } finally {
+    hub.close()
+    member?.close()
+  }
+  if (options.delete) await daemonOf(context, (host) => host.deleteCluster(name, { signal: context.signal }))
+  const rest = options.delete
+    ? 'its cluster is deleted'
+    : options.gone
+      ? 'what may still run there is left alone'
+      : options.prune
+        ? 'what was placed on it is gone'
+        : 'what was placed on it goes on running, and nobody keeps it as it was signed'
+  context.stdout.write(`${name} has left the fleet: ${rest}.\n`)
+}
