@@ -1,25 +1,16 @@
-import { readdir, rm, stat, utimes } from 'node:fs/promises'
+import { readdir, rm, utimes } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { copy } from '../copy.ts'
 import { digestHex } from '../digest.ts'
 import { Layout } from '../layout/layout.ts'
 import { type Descriptor, parseManifest } from '../manifest.ts'
+import { age } from '../testing/age.ts'
 import { chunks, collect, describeBlob, noise, pushImage } from '../testing/content.ts'
 import { type RunningRegistry, startRegistry, temporaryDirectory } from '../testing/registry.ts'
 
 const graceMs = 60_000
 const garbage = { intervalMs: 0, graceMs }
-
-/** Makes all that is on disk now look two minutes old, so that no grace protects it. */
-async function age(root: string): Promise<void> {
-  const then = Date.now() / 1000 - 120
-  for (const entry of await readdir(root, { recursive: true })) {
-    const path = join(root, entry)
-    const found = await stat(path).catch(() => undefined)
-    if (found?.isFile() === true) await utimes(path, then, then).catch(() => {})
-  }
-}
 
 async function contents(root: string): Promise<string[]> {
   const entries = await readdir(join(root, 'blobs', 'sha256'), { recursive: true })

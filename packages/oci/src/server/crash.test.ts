@@ -1,22 +1,28 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { setImmediate } from 'node:timers/promises'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { copy } from '../copy.ts'
 import { Layout } from '../layout/layout.ts'
 import { parseManifest } from '../manifest.ts'
+import { age } from '../testing/age.ts'
 import { failure, noise, pushImage } from '../testing/content.ts'
 import { client, startRegistry, temporaryDirectory, users, writer } from '../testing/registry.ts'
 
 /** The registry in a process of its own, which can be killed. */
-async function startProcess(root: string): Promise<{ child: ChildProcess; port: number }> {
+async function startProcess(
+  root: string,
+  extra: { garbage?: { intervalMs: number; graceMs: number } } = {},
+): Promise<{ child: ChildProcess; port: number }> {
   const program = `
     import { serveRegistry } from ${JSON.stringify(new URL('./serve.ts', import.meta.url).href)}
     const options = JSON.parse(process.argv[1])
     const server = await serveRegistry(options)
     console.log(server.port)`
-  const options = JSON.stringify({ root, listen: { host: '127.0.0.1', port: 0 }, users })
+  const options = JSON.stringify({ root, listen: { host: '127.0.0.1', port: 0 }, users, ...extra })
   const child = spawn(process.execPath, ['--input-type=module', '--eval', program, options], { stdio: ['ignore', 'pipe', 'inherit'] })
   onTestFinished(() => void child.kill('SIGKILL'))
   for await (const line of createInterface({ input: child.stdout })) return { child, port: Number(line) }
@@ -30,9 +36,9 @@ async function kill(child: ChildProcess): Promise<void> {
 }
 
 /** Everything that a tag or digest names is there and whole. */
-async function expectWhole(root: string, previous: string): Promise<void> {
+async function expectWhole(root: string, previous: string, name = 'team/app'): Promise<void> {
   const registry = await startRegistry({ root })
-  const repository = registry.client().repository('team/app')
+  const repository = registry.client().repository(name)
   for (const tag of await repository.tags()) {
     const found = await repository.resolve(tag)
     if (found === undefined) throw new Error(`${tag} names nothing`)
@@ -96,4 +102,45 @@ describe('a registry that is killed', () => {
     await restarted
     expect(await registry.repository('team/app').resolve('1.0')).toEqual(image)
   })
+
+  it('in the middle of collecting garbage loses nothing that is named, and a later run removes the rest', { timeout: 60_000 }, async () => {
+    const root = await temporaryDirectory()
+    const source = await Layout.open(join(await temporaryDirectory(), 'source'), { create: true })
+    const first = await startRegistry({ root })
+    const previous = await pushImage(first.client().repository('team/app'), 0, { tag: '0' })
+    await pushImage(first.client().repository('team/new'), 0, { tag: '0' })
+    await first.server.close()
+    for (const [round, seed] of noise(3, 7).entries()) {
+      const server = await startRegistry({ root, garbage: { intervalMs: 0 } })
+      const app = server.client().repository('team/app')
+      const doomed = await Promise.all(Array.from({ length: 12 }, (_, at) => pushImage(app, 1000 * (round + 1) + at, { bytes: 100 })))
+      for (const image of doomed) await app.deleteManifest(image.digest)
+      await server.server.close()
+      await age(root)
+      // Seeded: how many files of the 36 are gone when the kill comes.
+      const enough = (await contentCount(root)) - (seed % 30)
+      const { child, port } = await startProcess(root, { garbage: { intervalMs: 1, graceMs: 60_000 } })
+      const repository = client({ host: `127.0.0.1:${port}`, plainHttp: true, credentials: writer, retry: { attempts: 1 } }).repository(
+        'team/new',
+      )
+      const image = await pushImage(source, 10 + round, { bytes: 200_000 })
+      const pushed = failure(copy(source, repository, image, { tag: `${round + 1}` }).then(() => {}))
+      while ((await contentCount(root)) > enough) await setImmediate()
+      await kill(child)
+      expect(['Unreachable', 'nothing was thrown']).toContain(await pushed)
+      await expectWhole(root, previous.digest)
+      await expectWhole(root, previous.digest, 'team/new')
+    }
+    const last = await startRegistry({ root, garbage: { intervalMs: 0, graceMs: 60_000 } })
+    await age(root)
+    await last.server.collectGarbage()
+    expect(await last.server.collectGarbage()).toEqual({ unlinked: 0, removed: 0, bytes: 0, damaged: [] })
+    await last.server.close()
+    await expectWhole(root, previous.digest)
+    expect(await contentCount(root)).toBeLessThanOrEqual(3 * 4)
+  })
 })
+
+async function contentCount(root: string): Promise<number> {
+  return (await readdir(join(root, 'blobs', 'sha256'), { recursive: true })).filter((entry) => entry.length > 60).length
+}

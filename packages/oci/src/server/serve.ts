@@ -112,7 +112,8 @@ async function serveLocked(root: string, options: RegistryServerOptions, lock: {
     }),
     every(options.garbage?.intervalMs ?? hourMs, async () => {
       try {
-        options.logger?.info(await collectGarbage(), 'garbage collected')
+        const collected = await collectGarbage()
+        options.logger?.info(collected, 'garbage collected')
       } catch (error) {
         if (!closed.signal.aborted) options.logger?.error({ error: String(error) }, 'garbage could not be collected')
       }
@@ -147,9 +148,17 @@ async function ensureRoot(root: string): Promise<void> {
   }
 }
 
+/** Work that lasts longer than the interval is not begun a second time. */
 function every(intervalMs: number, work: () => Promise<void>): NodeJS.Timeout | undefined {
   if (intervalMs <= 0) return undefined
-  return setInterval(() => void work(), Math.min(intervalMs, maximumIntervalMs)).unref()
+  let busy = false
+  const turn = async (): Promise<void> => {
+    if (busy) return
+    busy = true
+    await work()
+    busy = false
+  }
+  return setInterval(() => void turn(), Math.min(intervalMs, maximumIntervalMs)).unref()
 }
 
 class RegistryHandler {
