@@ -49,6 +49,7 @@ export function program(surroundings: Surroundings): Command {
     .description('Start the hub and the clusters; build what is missing; run the example in both clusters.')
     .option('--no-install', 'only list the ordinary packages that the host lacks, install none')
     .option('--no-example', 'leave the example application out')
+    .option('--context <name=context>', 'take the cluster of a context of your kubeconfig too, by this name; repeatable', collectLabel, {})
     .option('--binaries <dir-or-url>', 'take official release binaries instead of building them')
     .option('--binaries-checksums <file>', 'the checksums (in the format of sha256sum) that those binaries must have')
     .option('--binaries-checksums-sha256 <digest>', 'the digest that the checksums file itself must have')
@@ -57,11 +58,17 @@ export function program(surroundings: Surroundings): Command {
       examplesOf([
         ['muster up', 'everything, with the example application'],
         ['muster up --no-example', 'the hub and two clusters alone'],
+        ['muster up --context charlie=prod', 'and a cluster that exists, as charlie'],
         ['muster up --no-install', 'only say which packages the host lacks'],
         ['MUSTER_INSTANCE=two muster up', 'a second instance beside the first'],
       ]),
     )
-    .action(async (options) => (await import('./commands/up.ts')).up(context(), options))
+    .action(async ({ context: outside, ...options }) => {
+      const { demandClusterName, joinAll } = await import('./commands/join.ts')
+      Object.keys(outside).forEach(demandClusterName)
+      await (await import('./commands/up.ts')).up(context(), options)
+      await joinAll(context(), outside)
+    })
 
   command
     .command('down')

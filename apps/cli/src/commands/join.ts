@@ -79,6 +79,11 @@ export async function join(context: Context, name: string, options: JoinCommandO
   }
 }
 
+/** Joins clusters that exist, by the contexts of a kubeconfig: name → context. */
+export async function joinAll(context: Context, contexts: Readonly<Record<string, string>>): Promise<void> {
+  for (const [name, kubecontext] of Object.entries(contexts)) await join(context, name, { label: {}, context: kubecontext })
+}
+
 export function isOutside({ context, kubeconfig }: OutsideOptions): boolean {
   return context !== undefined || kubeconfig !== undefined
 }

@@ -1,7 +1,8 @@
 import { FleetError, leaveCluster } from '@muster/fleet'
+import type { KubeClient } from '@muster/kube'
 import { type Context, clientOf } from '../context.ts'
 import { daemonOf } from '../daemon.ts'
-import { UsageError } from '../errors.ts'
+import { Failure, UsageError } from '../errors.ts'
 import { demandClusterName, isOutside, memberOf, type OutsideOptions } from './join.ts'
 
 const patienceMs = 5 * 60_000
@@ -19,8 +20,9 @@ export async function leave(context: Context, name: string, options: LeaveComman
     throw new UsageError('--gone is for a cluster that is not there any more: nothing else can be done with it.')
   if (options.delete && isOutside(options)) throw new UsageError('--delete is for clusters that were made here; this one was not.')
   const hub = await clientOf(context, 'hub')
-  const member = options.gone ? undefined : await memberOf(context, name, options)
+  let member: KubeClient | undefined
   try {
+    if (!options.gone) member = await reach(context, name, options)
     await leaveCluster({ cluster: name, hub, member, prune: options.prune }, { signal: context.signal, deadlineMs: patienceMs })
   } catch (error) {
     // One that has left before can still be deleted.
@@ -38,4 +40,14 @@ export async function leave(context: Context, name: string, options: LeaveComman
         ? 'what was placed on it is gone'
         : 'what was placed on it goes on running, and nobody keeps it as it was signed'
   context.stdout.write(`${name} has left the fleet: ${rest}.\n`)
+}
+
+async function reach(context: Context, name: string, options: LeaveCommandOptions): Promise<KubeClient> {
+  try {
+    return await memberOf(context, name, options)
+  } catch (cause) {
+    if (isOutside(options) || !(cause instanceof Failure)) throw cause
+    const what = `If ${name} joined by a kubeconfig, add --context; if it is not there any more, --gone.`
+    throw new Failure(`${cause.message} ${what}`, { cause })
+  }
 }
