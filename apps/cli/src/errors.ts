@@ -35,9 +35,9 @@ export class Interrupted extends Error {
   override readonly name = 'Interrupted'
   readonly exitCode: number
 
-  constructor(signal: 'SIGINT' | 'SIGTERM') {
-    super('stopped. What was done so far is kept; the same command goes on from there.')
-    this.exitCode = signal === 'SIGINT' ? 130 : 143
+  constructor(signal: 'SIGINT' | 'SIGTERM' | 'SIGHUP') {
+    super('Stopped. What was done so far is kept; the same command goes on from there.')
+    this.exitCode = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 }[signal]
   }
 }
 

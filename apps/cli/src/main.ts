@@ -4,8 +4,13 @@ import { program } from './program.ts'
 
 /** A second signal while the first is obeyed ends the process at once. */
 const stop = new AbortController()
-for (const name of ['SIGINT', 'SIGTERM'] as const) {
-  process.once(name, () => stop.abort(new Interrupted(name)))
+for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  // Not once: libraries that restore the terminal end the process when no listener is left.
+  process.on(name, () => {
+    const reason = new Interrupted(name)
+    if (stop.signal.aborted) process.exit(reason.exitCode)
+    stop.abort(reason)
+  })
 }
 
 function report(thrown: unknown): void {

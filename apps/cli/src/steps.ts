@@ -27,7 +27,14 @@ export async function runSteps(context: Context, steps: readonly Step[]): Promis
         if (done !== undefined) task.title = done
       },
     })),
-    { concurrent: false, exitOnError: true, renderer: 'default', rendererOptions: { showErrorMessage: false, collapseErrors: false } },
+    {
+      concurrent: false,
+      exitOnError: true,
+      // Ctrl-C is ours: listr2 would leave at once, with code 127, before what runs has ended and cleaned up.
+      registerSignalListeners: false,
+      renderer: 'default',
+      rendererOptions: { showErrorMessage: false, collapseErrors: false },
+    },
   )
   await list.run(undefined)
 }

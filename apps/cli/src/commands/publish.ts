@@ -17,6 +17,8 @@ export interface PublishOptions {
 export async function publish(context: Context, dir: string, options: PublishOptions): Promise<void> {
   if (options.unsigned && options.key !== undefined) throw new UsageError('--unsigned and --key exclude each other.')
   await checkSource(dir)
+  // Before keys are made for an instance that is not there.
+  await registryAccess(context)
   const bundle = await publishFolder(context, dir, {
     signer: options.unsigned ? undefined : await signerOf(context, options.key),
     onProgress: (line) => context.stderr.write(`${line}\n`),
