@@ -15,6 +15,14 @@ export function pick<T>(random: () => number, choices: readonly T[]): T {
   return chosen
 }
 
+/** All of them, in an order of chance. */
+export function shuffled<T>(random: () => number, all: readonly T[]): T[] {
+  return all
+    .map((one) => ({ one, at: random() }))
+    .sort((a, b) => a.at - b.at)
+    .map(({ one }) => one)
+}
+
 /** A whole number from the environment, for what a benchmark does longer than a test run. */
 export function countFrom(variable: string, otherwise: number): number {
   const text = process.env[variable]
