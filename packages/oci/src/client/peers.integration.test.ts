@@ -18,16 +18,15 @@ import type { Registry } from './registry.ts'
 
 interface Peer {
   readonly name: string
-  readonly deletes: boolean
   program(): Promise<string>
   arguments(port: number, directory: string): Promise<string[]>
 }
 
-async function distribution(port: number, directory: string): Promise<string[]> {
+async function distribution(port: number, directory: string, deletes = true): Promise<string[]> {
   const config = {
     version: 0.1,
     log: { level: 'error' },
-    storage: { filesystem: { rootdirectory: join(directory, 'registry') }, delete: { enabled: true } },
+    storage: { filesystem: { rootdirectory: join(directory, 'registry') }, delete: { enabled: deletes } },
     http: { addr: `127.0.0.1:${port}` },
   }
   const file = join(directory, 'config.yml')
@@ -39,14 +38,12 @@ async function distribution(port: number, directory: string): Promise<string[]> 
 const peers: Peer[] = [
   {
     name: 'distribution 2.8',
-    deletes: true,
     program: () => debianPeer('docker-registry', 'usr/bin/docker-registry'),
-    arguments: distribution,
+    arguments: (port, directory) => distribution(port, directory),
   },
-  { name: 'distribution 3', deletes: true, program: () => goPeer(goPeers.distribution3), arguments: distribution },
+  { name: 'distribution 3', program: () => goPeer(goPeers.distribution3), arguments: (port, directory) => distribution(port, directory) },
   {
     name: 'the registry of go-containerregistry, which has no referrers',
-    deletes: true,
     program: () => goPeer(goPeers.crane),
     arguments: async (port, directory) => ['registry', 'serve', '--address', `127.0.0.1:${port}`, '--disk', directory],
   },
@@ -148,7 +145,7 @@ describe.each(peers)('with $name, the client', (peer) => {
     expect(await app.tags()).toContain(referrersTag(index.digest))
   })
 
-  it('adds referrers of one subject at once without losing any that it was told are there', async () => {
+  it('adds referrers of one subject one after another, and all are there', async () => {
     const registry = await start(peer)
     const repository = registry.repository('team/app')
     const image = await pushImage(repository, 1, { tag: '1.0' })
@@ -169,11 +166,19 @@ describe.each(peers)('with $name, the client', (peer) => {
     expect((await collect(to.blob(blob))).equals(bytes)).toBe(true)
   })
 
-  it('deletes an image, or says that the registry does not', async () => {
+  it('deletes an image', async () => {
     const registry = await start(peer)
     const repository = registry.repository('team/app')
     const image = await pushImage(repository, 1, { tag: '1.0' })
     expect(await repository.deleteManifest(image.digest)).toBe(true)
     expect(await repository.resolve(image.digest)).toBeUndefined()
   })
+})
+
+it('the client says so when a registry does not allow to delete', async () => {
+  const program = (): Promise<string> => goPeer(goPeers.distribution3)
+  const registry = await start({ name: 'distribution 3', program, arguments: (port, directory) => distribution(port, directory, false) })
+  const image = await pushImage(registry.repository('app'), 1, { tag: '1.0' })
+  expect(await failure(registry.repository('app').deleteManifest(image.digest))).toBe('Unsupported')
+  expect(await registry.repository('app').resolve('1.0')).toEqual(image)
 })
