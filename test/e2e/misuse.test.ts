@@ -154,6 +154,7 @@ const mistakes: readonly Mistake[] = [
   ['publish DIR/good --key DIR/keys/p384.pem', 3, /p384\.pem: Signing keys are on P-256/],
   ['publish DIR/good --key DIR/keys/k256.pem', 3, /k256\.pem: The key is of type ec on curve secp256k1/],
 
+  ['down --purge', 1, /good is not the state of an instance \(it holds bundle\.yaml\), so it is left alone/, 'good'],
   ['up', 1, /\/proc\/none cannot be written\. .*MUSTER_STATE/, '/proc/none'],
   ['up', 1, /cannot be written\. .*MUSTER_STATE/, '/dev/null/none'],
 ]
