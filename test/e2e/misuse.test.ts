@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process'
+import { generateKeyPairSync } from 'node:crypto'
 import { chmod, mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -80,8 +81,8 @@ beforeAll(async () => {
     ['p384', 'secp384r1'],
     ['k256', 'secp256k1'],
   ] as const) {
-    const pem = execFileSync('openssl', ['genpkey', '-algorithm', 'EC', '-pkeyopt', `ec_paramgen_curve:${curve}`], { stdio: 'pipe' })
-    await file(`keys/${name}.pem`, pem.toString())
+    const { privateKey } = generateKeyPairSync('ec', { namedCurve: curve })
+    await file(`keys/${name}.pem`, privateKey.export({ type: 'pkcs8', format: 'pem' }).toString())
   }
   // A PATH with what the command needs to start, and no more.
   await mkdir(path.join(dir, 'few'))
@@ -193,6 +194,11 @@ describe('a mistake', () => {
     expect(doctor.code).toBe(1)
     const publish = await run(muster, ['publish', path.join(dir, 'module')], { env: { ...env, MUSTER_STATE: asleep } })
     expectSentence(publish, 1, /go could not be started\. Install Go/)
+  })
+
+  it('of a shell without HOME is none', async () => {
+    const env = environment(path.join(dir, 'none'), { HOME: undefined, XDG_CACHE_HOME: undefined, MUSTER_CACHE: undefined })
+    expectSentence(await run(muster, ['status'], { env }), 1, /Run "muster up" first/)
   })
 
   it('of a full disk is told as that', async () => {
