@@ -1,5 +1,6 @@
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { generateKeyPairSync } from 'node:crypto'
+import { once } from 'node:events'
 import { chmod, mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -208,6 +209,23 @@ describe('a mistake', () => {
       env: environment(asleep),
     })
     expectSentence(outcome, 1, /no space left on the disk.*Make room/)
+  })
+})
+
+describe('Ctrl-C', () => {
+  it('ends the first build at once, with a sentence and nothing half made', async () => {
+    const state = path.join(dir, 'interrupted')
+    const child = spawn(muster, ['up', '--no-example', '--no-install'], { cwd: checkout, env: environment(state), stdio: 'pipe' })
+    let said = ''
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      said += text
+      if (text.includes('Build Kubernetes')) child.kill('SIGINT')
+    })
+    const [code] = (await once(child, 'close')) as [number | null]
+    expect(said).toMatch(/\nmuster: Stopped\. .*goes on from there\.\n$/)
+    expect(code).toBe(130)
+    expect(await readdir(dir)).not.toContain('interrupted')
+    expect(await readdir(path.join(dir, 'cache', 'distro', 'tmp')).catch(() => [])).toEqual([])
   })
 })
 
