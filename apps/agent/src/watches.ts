@@ -41,6 +41,9 @@ interface Kind {
   readonly kind: string
 }
 
+/** A kind is watched anew for one doubt in this time, in milliseconds. */
+const doubtEveryMs = 60_000
+
 interface Running {
   readonly informer: Informer<Observed>
   readonly stop: AbortController
@@ -54,6 +57,7 @@ export class Watches {
   readonly #changed: (event: InformerEvent<Observed>) => void
   readonly #logger: Logger
   readonly #running = new Map<string, Running>()
+  readonly #doubtedAtMs = new Map<string, number>()
   #stopped = false
 
   constructor(client: KubeClient, changed: (event: InformerEvent<Observed>) => void, logger: Logger) {
@@ -72,6 +76,21 @@ export class Watches {
     }
     if (this.#stopped) return
     for (const [name, kind] of wanted) if (!this.#running.has(name)) this.#running.set(name, this.#start(kind))
+  }
+
+  /**
+   * Watches a kind anew, as its watch does not tell what must have happened: a watch was seen that lived on, bookmarks and all, and told
+   * of no object any more, after the etcd of its API server had been killed.
+   */
+  doubt(kind: Kind, nowMs: number): void {
+    const name = groupKind(kind)
+    const running = this.#running.get(name)
+    const before = this.#doubtedAtMs.get(name)
+    if (running === undefined || this.#stopped || (before !== undefined && nowMs - before < doubtEveryMs)) return
+    this.#doubtedAtMs.set(name, nowMs)
+    this.#logger.warn({ kind: kind.kind }, 'a watch does not tell of what was applied; it is started anew')
+    running.stop.abort()
+    this.#running.set(name, this.#start(kind))
   }
 
   /** An object as last seen; `'unknown'` while its kind has not been listed yet. */
