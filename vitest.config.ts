@@ -4,7 +4,7 @@ import { ClosingLine } from './test/environment/closing-line.ts'
 const everywhere = { exclude: ['**/node_modules/**'] }
 
 /**
- * Three projects. Unit tests need nothing. Integration and end-to-end tests share one environment of real clusters, which
+ * Unit tests need nothing. Integration and end-to-end tests share one environment of real clusters, which
  * `test/environment/setup.ts` brings up once per run under an instance id of its own.
  */
 export default defineConfig({
@@ -40,6 +40,18 @@ export default defineConfig({
           name: 'e2e',
           sequence: { groupOrder: 2 },
           include: ['test/e2e/*.test.ts'],
+          globalSetup: ['test/environment/setup.ts'],
+          testTimeout: 300_000,
+          hookTimeout: 300_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        // Asked for by name: long, and not yet without failures (docs/reliability.md, "Not yet").
+        test: {
+          ...everywhere,
+          name: 'faults',
+          include: ['test/faults/*.test.ts'],
           globalSetup: ['test/environment/setup.ts'],
           testTimeout: 300_000,
           hookTimeout: 300_000,
