@@ -134,8 +134,7 @@ export async function ensureDaemon(options: InstanceOptions & { readonly signal?
       env: { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' },
     },
   )
-  await log.close()
-  child.unref()
+  // Before anything waits: one that ends at once would have ended unseen.
   let ended = false
   child.once('exit', () => {
     ended = true
@@ -143,6 +142,8 @@ export async function ensureDaemon(options: InstanceOptions & { readonly signal?
   child.once('error', () => {
     ended = true
   })
+  await log.close()
+  child.unref()
   const deadline = Date.now() + spawnTimeoutMs
   while (!ended && Date.now() < deadline) {
     options.signal?.throwIfAborted()

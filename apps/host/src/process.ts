@@ -60,6 +60,14 @@ const backoff = { firstMs: 250, maxMs: 20_000, stableMs: 30_000 } as const
 const probing = { everyMs: 150, timeoutMs: 5_000, whenReadyEveryMs: 10_000 } as const
 const pollMs = 250
 
+/** How a child ends, once it does: in words. */
+function endOf(child: ChildProcess): Promise<string> {
+  return new Promise((resolve) => {
+    child.once('error', (error) => resolve(`could not be started: ${error.message}`))
+    child.once('exit', (code, by) => resolve(by === null ? `ended with status ${code}` : `ended by ${by}`))
+  })
+}
+
 /** Joins the control groups named before "--", then becomes the command after it. */
 const joinScript = 'while [ "$1" != -- ]; do echo 0 > "$1" || exit 70; shift; done; shift; umask 022; exec "$@"'
 
@@ -237,6 +245,7 @@ export class Component {
     await mkdir(dirname(this.spec.logFile), { recursive: true, mode: 0o700 })
     const log = await open(this.spec.logFile, 'a', 0o600)
     let child: ChildProcess
+    let ended: Promise<string>
     try {
       child = spawn(
         '/bin/sh',
@@ -248,13 +257,11 @@ export class Component {
           cwd: '/',
         },
       )
+      // Before anything waits: one that ends at once would have ended unseen.
+      ended = endOf(child)
     } finally {
       await log.close()
     }
-    const ended = new Promise<string>((resolve) => {
-      child.once('error', (error) => resolve(`could not be started: ${error.message}`))
-      child.once('exit', (code, by) => resolve(by === null ? `ended with status ${code}` : `ended by ${by}`))
-    })
     const identity = child.pid === undefined ? undefined : await identify(child.pid)
     if (identity === undefined) throw new Error(await ended)
     child.unref()
