@@ -17,7 +17,7 @@ export default defineConfig({
           ...everywhere,
           name: 'unit',
           include: ['{packages,apps,test}/**/*.test.ts'],
-          exclude: ['**/node_modules/**', '**/*.integration.test.ts', 'test/e2e/**'],
+          exclude: ['**/node_modules/**', '**/*.integration.test.ts', 'test/e2e/**', 'test/faults/**'],
           pool: 'threads',
           sequence: { groupOrder: 0 },
         },

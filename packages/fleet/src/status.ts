@@ -1,4 +1,4 @@
-import type { Cluster, NodeReport } from '@muster/api'
+import { type Cluster, clusterReasons, type NodeReport } from '@muster/api'
 
 /** A cluster is shown as silent when its last report is older than this, in seconds. */
 const silentAfter = 30
@@ -47,11 +47,12 @@ function clusterStatus(cluster: Cluster, now: Date): ClusterStatus {
   const { report, reportedAt, channel, conditions } = cluster.status ?? {}
   const condition = conditions?.find((one) => one.type === 'Ready')
   const age = reportedAt === undefined ? undefined : Math.max(0, Math.round((now.getTime() - Date.parse(reportedAt)) / 1000))
-  const silent = age !== undefined && age > silentAfter
+  // The hub says so by its own clock; its word may be missing or late when it is the hub that was away.
+  const silent = condition?.reason === clusterReasons.silent || (age !== undefined && age > silentAfter)
   return {
     name: cluster.metadata.name,
     ready: condition?.status === 'True' && !silent,
-    reason: silent ? 'Silent' : (condition?.reason ?? 'WaitingToJoin'),
+    reason: silent ? clusterReasons.silent : (condition?.reason ?? 'WaitingToJoin'),
     message: silent
       ? `No report for ${age} s: what is shown is from ${reportedAt}.`
       : (condition?.message ?? 'No agent has joined under this name yet.'),

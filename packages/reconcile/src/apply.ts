@@ -4,7 +4,7 @@ import { type Addition, additionsByOthers, removalPatch } from './additions.ts'
 import { type ClusterApi, calling, fieldManager, releaseLabel } from './cluster.ts'
 import { type Drift, driftBetween } from './drift.ts'
 import { failureOf, type ObjectFailure } from './failure.ts'
-import { touches } from './fields.ts'
+import { leaves, same, touches, valueAt } from './fields.ts'
 import { groupKind, nameOf, refOf } from './identity.ts'
 import { ownershipHash, ownFields } from './managed-fields.ts'
 import { phases } from './order.ts'
@@ -67,16 +67,23 @@ export async function applyObject(api: ClusterApi, object: KubeObject, options: 
   const cleaned = await removeAdditions(api, object, applied, signal)
   const difference = driftBetween(ref, before, applied, [...dropped, ...cleaned.removed], fieldManager)
   return {
-    action:
-      before === undefined
-        ? 'Created'
-        : before.metadata.resourceVersion === cleaned.object.metadata.resourceVersion
-          ? 'Unchanged'
-          : 'Changed',
+    action: actionOf(before, cleaned.object, difference),
     object: cleaned.object,
     ownership: ownershipHash(cleaned.object, fieldManager),
     ...(difference === undefined ? {} : { difference }),
   }
+}
+
+/**
+ * A controller may write the object between our read and our apply, its status most often: a newer resourceVersion alone does not mean
+ * that we changed anything.
+ */
+function actionOf(before: KubeObject | undefined, after: KubeObject, difference: Drift | undefined): Applied['action'] {
+  if (before === undefined) return 'Created'
+  if (before.metadata.resourceVersion === after.metadata.resourceVersion) return 'Unchanged'
+  const own = ownFields(after, fieldManager) ?? {}
+  const kept = difference === undefined && leaves(own).every((path) => same(valueAt(before, path), valueAt(after, path)))
+  return kept ? 'Unchanged' : 'Changed'
 }
 
 /** The release that applied an object. A label that someone else wrote gives it to nobody. */

@@ -188,6 +188,21 @@ describe('a release that is applied', () => {
     expect(corrected.difference?.changes.map((change) => change.what).sort()).toEqual(['added', 'changed'])
   })
 
+  it('is unchanged also when a controller wrote its status between our read and our apply', async () => {
+    const object = planned(plan, 'Deployment')
+    const busy = installer.apiWith({
+      find: async (ref, options) => {
+        const found = await client.find(ref, options)
+        const condition = { type: 'Busy', status: 'True', reason: 'Busy', message: 'written meanwhile' }
+        await client.patch(ref, { status: { conditions: [condition] } }, { type: 'merge', subresource: 'status', fieldManager: 'busy' })
+        return found
+      },
+    })
+    const again = await applyObject(busy, object, { release })
+    expect(again).toMatchObject({ action: 'Unchanged', object: { status: { conditions: [{ type: 'Busy' }] } } })
+    expect(again.difference).toBeUndefined()
+  })
+
   it('loses rights that someone added', async () => {
     const role = planned(plan, 'Role')
     await installer.meddle(refOf(role), { rules: [{ apiGroups: ['*'], resources: ['*'], verbs: ['*'] }] }, 'merge')

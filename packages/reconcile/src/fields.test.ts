@@ -6,6 +6,7 @@ import {
   formatPath,
   fromMembers,
   hashFields,
+  leaves,
   locate,
   members,
   missing,
@@ -14,6 +15,7 @@ import {
   pointer,
   touches,
   union,
+  valueAt,
 } from './fields.ts'
 
 const element = fc.oneof(
@@ -88,6 +90,11 @@ describe('a set of field paths', () => {
     )
   })
 
+  it('has as leaves the members with none below them', () => {
+    const fields = { 'f:spec': { '.': {}, 'f:replicas': {}, 'f:template': { 'f:metadata': {} } }, 'f:data': {} }
+    expect(leaves(fields)).toEqual([['f:spec', 'f:replicas'], ['f:spec', 'f:template', 'f:metadata'], ['f:data']])
+  })
+
   it('reads anything without failing', () => {
     fc.assert(
       fc.property(fc.anything(), (value) => {
@@ -120,6 +127,11 @@ describe('a path', () => {
   ])('%j reads as %s and leads to %s', (one, text, where) => {
     expect(formatPath(one)).toBe(text)
     expect(pointer(locate(object, one) ?? [])).toBe(where)
+  })
+
+  it('leads to its value, and to none where the object has no such field', () => {
+    expect(valueAt(object, ['f:spec', 'f:containers', 'k:{"name":"web"}', 'f:name'])).toBe('web')
+    expect(valueAt(object, ['f:spec', 'f:containers', 'k:{"name":"gone"}', 'f:name'])).toBeUndefined()
   })
 
   it.each([

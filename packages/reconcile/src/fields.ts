@@ -43,6 +43,14 @@ export function members(fields: Fields): Path[] {
   })
 }
 
+/** Members that have none below them: each stands for one value. */
+export function leaves(fields: Fields): Path[] {
+  return elements(fields).flatMap((element) => {
+    const below = leaves(fields[element] ?? {}).map((path) => [element, ...path])
+    return below.length > 0 ? below : [[element]]
+  })
+}
+
 /** The set with exactly these members: the inverse of `members`. */
 export function fromMembers(paths: Iterable<Path>): Fields {
   type Node = { [element: string]: Node }
@@ -155,6 +163,11 @@ export function locate(object: unknown, path: Path): string[] | undefined {
     value = (value as Record<string | number, unknown>)[key]
   }
   return segments
+}
+
+/** The value that a path leads to; undefined when the object has no such field. */
+export function valueAt(object: unknown, path: Path): unknown {
+  return locate(object, path)?.reduce<unknown>((value, segment) => (value as Record<string, unknown>)[segment], object)
 }
 
 function segmentOf(value: unknown, element: string): string | number | undefined {

@@ -1,6 +1,6 @@
 import type { KubeClient, KubeObject } from '@muster/kube'
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
-import { type Applied, applyObject, type ClusterApi, describeDrift, fieldManager, fieldOwners, isDrifted, refOf } from './index.ts'
+import { type Applied, applyObject, describeDrift, fieldManager, fieldOwners, isDrifted, refOf } from './index.ts'
 import { TestInstaller } from './testing/installer.ts'
 
 let installer: TestInstaller
@@ -122,19 +122,13 @@ describe('a correction that meets another write', () => {
     const ref = refOf(planned.object)
     await installer.meddle(ref, [{ op: 'replace', path: '/spec/ports/0/port', value: 7000 }], 'json')
     let replaces = 0
-    const api: ClusterApi = {
-      find: async (what, options) => client.find(what, options),
-      apply: async (object, options) => client.apply(object, options),
-      patch: async (what, patch, options) => client.patch(what, patch, options),
-      delete: async (what, options) => client.delete(what, options),
-      resource: async (version, kind, options) => client.resource(version, kind, options),
-      raw: async (method, path, options) => client.raw(method, path, options),
+    const api = installer.apiWith({
       replace: async (object, options) => {
         replaces += 1
         if (replaces === 1) await installer.meddle(ref, { metadata: { annotations: { 'example.test/note': 'mine' } } }, 'merge')
         return client.replace(object, options)
       },
-    }
+    })
     const corrected = await applyObject(api, planned.object, { release, accepted: true })
     expect(replaces).toBe(2)
     expect(corrected.object).toMatchObject({

@@ -23,6 +23,8 @@ import { runHub, type Timings } from '../hub.ts'
 export interface Answer {
   readonly status: number
   readonly body: { readonly [key: string]: unknown }
+  /** The `Retry-After` header; 0 where there is none. */
+  readonly retryAfterSeconds: number
 }
 
 export interface Identity {
@@ -252,10 +254,15 @@ export class Fixture {
     return token
   }
 
+  /** All tests join from one address, more often than the hub lets one address join at once: told to wait, it waits, as an agent does. */
   async join(cluster: string, token: string, csr?: string): Promise<Answer & { readonly identity: Identity }> {
     const { privateKey } = createKeyPair()
     const body = { cluster, token, csr: csr ?? (await createRequest(privateKey, cluster)), agentVersion: 'test' }
-    const answer = await this.call('POST', '/v1/join', { body })
+    let answer = await this.call('POST', '/v1/join', { body })
+    for (let wait = 1; answer.status === 429 && wait <= 5; wait += 1) {
+      await pause(answer.retryAfterSeconds * 1000)
+      answer = await this.call('POST', '/v1/join', { body })
+    }
     return { ...answer, identity: { certificate: String(answer.body['certificate']), privateKey } }
   }
 
@@ -300,7 +307,8 @@ export class Fixture {
           answer.on('error', reject)
           answer.on('end', () => {
             const text = Buffer.concat(chunks).toString('utf8')
-            resolve({ status: answer.statusCode ?? 0, body: text === '' ? {} : JSON.parse(text) })
+            const retryAfterSeconds = Number(answer.headers['retry-after'] ?? 0)
+            resolve({ status: answer.statusCode ?? 0, body: text === '' ? {} : JSON.parse(text), retryAfterSeconds })
           })
         },
       )

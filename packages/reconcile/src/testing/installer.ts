@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { KubeClient, type KubeObject, loadKubeconfig, type Ref } from '@muster/kube'
 import { type Applied, applyPlan } from '../apply.ts'
+import type { ClusterApi } from '../cluster.ts'
 import type { ObjectFailure } from '../failure.ts'
 import { refOf } from '../identity.ts'
 import type { InventoryEntry } from '../inventory.ts'
@@ -34,6 +35,21 @@ export class TestInstaller {
   /** What someone else does to an object, as kubectl edit would. */
   async meddle(ref: Ref, patch: object, type: 'merge' | 'strategic' | 'json' = 'strategic'): Promise<void> {
     await this.client.patch(ref, patch, { type, fieldManager: 'kubectl-edit' })
+  }
+
+  /** The cluster with something else happening during some of the calls. */
+  apiWith(calls: Partial<ClusterApi>): ClusterApi {
+    const { client } = this
+    return {
+      find: async (ref, options) => client.find(ref, options),
+      apply: async (object, options) => client.apply(object, options),
+      patch: async (ref, patch, options) => client.patch(ref, patch, options),
+      delete: async (ref, options) => client.delete(ref, options),
+      resource: async (apiVersion, kind, options) => client.resource(apiVersion, kind, options),
+      raw: async (method, path, options) => client.raw(method, path, options),
+      replace: async (object, options) => client.replace(object, options),
+      ...calls,
+    }
   }
 
   async live(object: KubeObject): Promise<KubeObject> {
