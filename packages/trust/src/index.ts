@@ -1,4 +1,3 @@
-export { type AttachOptions, attachSignature } from './attach.ts'
 export {
   addChannelSignatures,
   maxChannelBytes,
@@ -7,13 +6,14 @@ export {
   type VerifiedChannel,
   type VerifyChannelOptions,
   verifyChannel,
-} from './channel.ts'
-export type { ChannelContent, ChannelRelease } from './channel-content.ts'
-export { channelArtifactType, type FetchedChannel, fetchChannel, pushChannel } from './channel-store.ts'
+} from './channel/channel.ts'
+export type { ChannelContent, ChannelRelease } from './channel/channel-content.ts'
+export { channelArtifactType, type FetchedChannel, fetchChannel, pushChannel } from './channel/channel-store.ts'
+export { decidePrune, type InstalledRelease, type PruneDecision } from './channel/prune.ts'
+export { type CreateRootOptions, createRoot, type RootKey, signRoot } from './channel/root.ts'
 export { TrustError, type TrustErrorCode } from './errors.ts'
-export { generateKeyPair, type KeyPair, keyHint, keyId, publicKeyOf, readPublicKey } from './keys.ts'
-export { decidePrune, type InstalledRelease, type PruneDecision } from './prune.ts'
-export { type CreateRootOptions, createRoot, type RootKey, signRoot } from './root.ts'
+export { generateKeyPair, type KeyPair, keyHint, keyId, publicKeyOf, readPublicKey } from './keys/keys.ts'
+export { type AttachOptions, attachSignature } from './signature/attach.ts'
 export {
   maxSignatureBytes,
   type Publisher,
@@ -22,5 +22,5 @@ export {
   signDigest,
   sigstoreBundleMediaType,
   verifySigstoreBundle,
-} from './sigstore-bundle.ts'
-export { maxSignatures, type VerifyOptions, verifyArtifact } from './verify.ts'
+} from './signature/sigstore-bundle.ts'
+export { maxSignatures, type VerifyOptions, verifyArtifact } from './signature/verify.ts'

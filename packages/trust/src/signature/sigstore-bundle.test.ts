@@ -3,8 +3,8 @@ import { bundleFromJSON } from '@sigstore/bundle'
 import { toSignedEntity, toTrustMaterial, Verifier } from '@sigstore/verify'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { TrustError } from './errors.ts'
-import { generateKeyPair, signBytes } from './keys.ts'
+import { TrustError } from '../errors.ts'
+import { generateKeyPair, signBytes } from '../keys/keys.ts'
 import { type SigstoreBundleJson, signDigest, verifySigstoreBundle } from './sigstore-bundle.ts'
 
 const keys = generateKeyPair()

@@ -1,6 +1,6 @@
 import { type ContentSource, type ContentTarget, type Descriptor, OciError, parseManifest, pushArtifact, readBlob } from '@muster/oci'
+import { TrustError } from '../errors.ts'
 import { maxChannelBytes } from './channel.ts'
-import { TrustError } from './errors.ts'
 
 export const channelArtifactType = 'application/vnd.muster.channel.v1+json'
 const channelMediaType = 'application/vnd.muster.channel.v1+json'

@@ -1,9 +1,9 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { TrustError } from '../errors.ts'
+import { generateKeyPair } from '../keys/keys.ts'
 import { addChannelSignatures, readChannelContent, signChannel, verifyChannel } from './channel.ts'
 import type { ChannelContent } from './channel-content.ts'
-import { TrustError } from './errors.ts'
-import { generateKeyPair } from './keys.ts'
 import { createRoot, signRoot } from './root.ts'
 
 const now = new Date('2030-01-01T00:00:00Z')

@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { refusing, TrustError } from './errors.ts'
+import { refusing, TrustError } from '../errors.ts'
 
 /** in-toto Statement v1 (github.com/in-toto/attestation, spec/v1/statement.md). */
 const statementType = 'https://in-toto.io/Statement/v1'

@@ -1,7 +1,7 @@
 import * as z from 'zod'
-import { TrustError } from './errors.ts'
-import { readPublicKey } from './keys.ts'
-import type { Publisher } from './sigstore-bundle.ts'
+import { TrustError } from '../errors.ts'
+import { readPublicKey } from '../keys/keys.ts'
+import type { Publisher } from '../signature/sigstore-bundle.ts'
 
 /** A bundle that a cluster shall run, under the name of its release. */
 export interface ChannelRelease {

@@ -1,7 +1,7 @@
 import { Metadata, MetadataKind, type Root } from '@tufjs/models'
 import * as z from 'zod'
-import { refusing, TrustError } from './errors.ts'
-import { keyId, readPublicKey } from './keys.ts'
+import { refusing, TrustError } from '../errors.ts'
+import { keyId, readPublicKey } from '../keys/keys.ts'
 import {
   demandUnderstood,
   jsonObject,

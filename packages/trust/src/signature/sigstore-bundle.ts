@@ -1,6 +1,6 @@
 import * as z from 'zod'
-import { refusing, TrustError } from './errors.ts'
-import { keyHint, signBytes, verifyBytes } from './keys.ts'
+import { refusing, TrustError } from '../errors.ts'
+import { keyHint, signBytes, verifyBytes } from '../keys/keys.ts'
 import { claimedPredicateType, demandStatementOf, signPredicateType, statementFor, statementPayloadType } from './statement.ts'
 
 /** Sigstore bundle v0.3 (github.com/sigstore/protobuf-specs, sigstore_bundle.proto), in its JSON form. */

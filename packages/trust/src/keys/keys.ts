@@ -1,5 +1,5 @@
 import { createHash, createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, sign, verify } from 'node:crypto'
-import { refusing, TrustError } from './errors.ts'
+import { refusing, TrustError } from '../errors.ts'
 
 /** An ECDSA P-256 key pair: PKCS#8 and SPKI, both PEM (FIPS 186-5). */
 export interface KeyPair {

@@ -1,6 +1,6 @@
 import { type Metadata, type Root, type Signature, type Targets, Signature as TufSignature } from '@tufjs/models'
 import * as z from 'zod'
-import { keyId, publicKeyOf, signBytes } from './keys.ts'
+import { keyId, publicKeyOf, signBytes } from '../keys/keys.ts'
 
 /** Signatures as TUF metadata carries them: hex of DER, by key id. */
 export const signaturesSchema = z

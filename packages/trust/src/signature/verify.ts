@@ -1,7 +1,7 @@
 import { type ContentSource, type Descriptor, OciError, parseManifest, readBlob } from '@muster/oci'
+import { TrustError, type TrustErrorCode } from '../errors.ts'
+import { keyId } from '../keys/keys.ts'
 import { predicateTypeAnnotation } from './attach.ts'
-import { TrustError, type TrustErrorCode } from './errors.ts'
-import { keyId } from './keys.ts'
 import { maxSignatureBytes, type Publisher, sigstoreBundleMediaType, verifySigstoreBundle } from './sigstore-bundle.ts'
 import { signPredicateType } from './statement.ts'
 

@@ -1,7 +1,7 @@
 import { Metadata, MetadataKind, type Targets } from '@tufjs/models'
 import * as z from 'zod'
+import { refusing, TrustError } from '../errors.ts'
 import { type ChannelContent, musterSchema, targetsSchema, toContent, toMuster, toTargets } from './channel-content.ts'
-import { refusing, TrustError } from './errors.ts'
 import {
   demandUnderstood,
   jsonObject,

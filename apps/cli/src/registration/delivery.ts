@@ -1,0 +1,40 @@
+import type { Command } from 'commander'
+import type { Context } from '../context.ts'
+import { examplesOf } from '../examples.ts'
+
+/** From source to running. */
+export function registerDelivery(command: Command, context: () => Context): void {
+  command
+    .command('publish')
+    .description('Build the images and the bundle of a folder with a bundle.yaml, sign them, and put them in the registry.')
+    .argument('<dir>')
+    .option('--key <file>', 'private key (PKCS#8, PEM, ECDSA P-256) to sign with instead of the keyring of the instance')
+    .option('--unsigned', 'sign nothing: clusters will refuse it', false)
+    .addHelpText(
+      'after',
+      examplesOf([
+        ['muster publish examples/podinfo', 'from source to a signed bundle'],
+        ['muster publish . --key team.pem', 'signed with a key of your own'],
+      ]),
+    )
+    .action(async (dir: string, options) => (await import('../commands/publish.ts')).publish(context(), dir, options))
+
+  command
+    .command('place')
+    .description('Place a published bundle on clusters, or change where it is placed.')
+    .argument('<name>', 'name of the bundle; of the release, too')
+    .option('--version <version>', 'which version; the newest when there is only one, else the one placed now')
+    .option('--namespace <namespace>', "namespace for the bundle's objects (default: the bundle's name)")
+    .option('--on <clusters>', 'names of clusters, separated by commas', (value: string) => value.split(',').filter((name) => name !== ''))
+    .option('--nowhere', 'take it away from every cluster', false)
+    .option('--no-wait', 'return without waiting until it is ready')
+    .addHelpText(
+      'after',
+      examplesOf([
+        ['muster place podinfo --on alpha,bravo', 'run it on both'],
+        ['muster place podinfo --version 6.9.2 --on alpha', 'another version, on one'],
+        ['muster place podinfo --nowhere', 'take it away'],
+      ]),
+    )
+    .action(async (name: string, options) => (await import('../commands/place.ts')).placeBundle(context(), name, options))
+}
