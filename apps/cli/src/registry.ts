@@ -13,6 +13,15 @@ export async function registryAccess(context: Context): Promise<RegistryAccess> 
   return access
 }
 
+/** The same, or undefined where the instance has no registry: other registries can be used without one. */
+export async function findRegistryAccess(context: Context): Promise<RegistryAccess | undefined> {
+  try {
+    return parsed(await readFile(path.join(context.state, 'registry', 'access.json'), 'utf8'))
+  } catch {
+    return undefined
+  }
+}
+
 async function readAccess(context: Context, file: string): Promise<string> {
   try {
     return await readFile(file, 'utf8')

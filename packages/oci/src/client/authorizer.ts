@@ -4,10 +4,15 @@ import { type Challenge, parseChallenges } from './challenge.ts'
 export interface Credentials {
   readonly username: string
   readonly password: string
+  /** Used instead of the password where the registry has a token service (OAuth2 refresh token, "docker login" by browser). */
+  readonly identityToken?: string
 }
 
-/** Fetches a token: GET `url` with these headers; the body, at most some KiB, as text. */
-export type FetchToken = (url: URL, headers: Record<string, string>, signal: AbortSignal | undefined) => Promise<string>
+/** Fetches a token: GET `url` with these headers, or POST `form`; the body, at most some KiB, as text. */
+export type FetchToken = (
+  request: { readonly url: URL; readonly headers: Record<string, string>; readonly form?: URLSearchParams },
+  signal: AbortSignal | undefined,
+) => Promise<string>
 
 interface Token {
   readonly header: string
@@ -64,7 +69,8 @@ export class Authorizer {
       this.#tokens.set(scope, await this.#token(bearer, scope, signal))
       return true
     }
-    if (!challenges.some((challenge) => challenge.scheme === 'basic') || this.#credentials === undefined) return false
+    if (!challenges.some((challenge) => challenge.scheme === 'basic')) return false
+    if (this.#credentials === undefined || this.#credentials.identityToken !== undefined) return false
     this.#basic = true
     return sent !== basic(this.#credentials)
   }
@@ -78,11 +84,22 @@ export class Authorizer {
     const service = challenge.parameters.get('service')
     if (service !== undefined) url.searchParams.set('service', service)
     const scopes = new Set([...scope.split(' '), ...(challenge.parameters.get('scope') ?? '').split(' ')].filter((part) => part !== ''))
-    for (const part of scopes) url.searchParams.append('scope', part)
-    const headers: Record<string, string> = this.#credentials === undefined ? {} : { authorization: basic(this.#credentials) }
-    const { token, seconds } = readToken(await this.#fetchToken(url, headers, signal), url)
+    const { token, seconds } = readToken(await this.#fetchToken(this.#tokenRequest(url, [...scopes]), signal), url)
     // A little early: the token must still be good when it arrives.
     return { header: `Bearer ${token}`, expiresMs: this.#now() + Math.max(1, seconds * 0.9) * 1000 }
+  }
+
+  #tokenRequest(url: URL, scopes: readonly string[]): Parameters<FetchToken>[0] {
+    const { identityToken } = this.#credentials ?? {}
+    if (identityToken !== undefined) {
+      // Distribution, "Authenticate with OAuth2": the token goes in the body, never in the address.
+      const form = new URLSearchParams({ grant_type: 'refresh_token', client_id: 'muster', refresh_token: identityToken })
+      form.set('service', url.searchParams.get('service') ?? this.#host)
+      form.set('scope', scopes.join(' '))
+      return { url, headers: {}, form }
+    }
+    for (const part of scopes) url.searchParams.append('scope', part)
+    return { url, headers: this.#credentials === undefined ? {} : { authorization: basic(this.#credentials) } }
   }
 }
 

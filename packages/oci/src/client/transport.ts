@@ -1,7 +1,8 @@
 import { Agent as HttpAgent } from 'node:http'
 import { Agent as HttpsAgent } from 'node:https'
+import { once } from '../artifact.ts'
 import { OciError, type OciErrorCode } from '../errors.ts'
-import { Authorizer, type Credentials } from './authorizer.ts'
+import { Authorizer, type Credentials, type FetchToken } from './authorizer.ts'
 import { type Answer, type Body, ContentFailure, describe, exchange } from './exchange.ts'
 import { parseRetryAfter, Retries, type RetryPolicy } from './retry.ts'
 
@@ -57,7 +58,7 @@ export class Transport {
       host: options.host,
       credentials: options.credentials,
       plainHttp: options.plainHttp,
-      fetchToken: (url, headers, signal) => this.#fetchToken(url, headers, signal),
+      fetchToken: (request, signal) => this.#fetchToken(request, signal),
       now: options.now,
     })
   }
@@ -153,21 +154,27 @@ export class Transport {
     return url.protocol === 'https:' ? this.#otherHttps : this.#otherHttp
   }
 
-  async #fetchToken(url: URL, headers: Record<string, string>, signal: AbortSignal | undefined): Promise<string> {
+  async #fetchToken({ url, headers, form }: Parameters<FetchToken>[0], signal: AbortSignal | undefined): Promise<string> {
+    const sent = form === undefined ? undefined : new TextEncoder().encode(form.toString())
     const outgoing = {
-      method: 'GET',
+      method: sent === undefined ? 'GET' : 'POST',
       url,
-      headers: { 'user-agent': this.options.userAgent, ...headers },
+      headers: {
+        'user-agent': this.options.userAgent,
+        ...headers,
+        ...(sent === undefined ? {} : { 'content-type': 'application/x-www-form-urlencoded' }),
+      },
+      body: sent === undefined ? undefined : { length: sent.length, open: () => once(sent) },
       agent: this.#agent(url),
       timeoutMs: this.options.timeoutMs,
       signal,
     }
     const answer = await exchange(outgoing)
-    if (answer.status !== 200) throw await this.#failure({ method: 'GET' }, answer)
+    if (answer.status !== 200) throw await this.#failure(outgoing, answer)
     return new TextDecoder().decode(await readAll(answer, errorBytes))
   }
 
-  async #failure(call: Pick<Call, 'method'>, answer: Answer): Promise<OciError> {
+  async #failure(call: { readonly method: string }, answer: Answer): Promise<OciError> {
     const { status, headers } = answer
     const said = await readErrors(answer)
     const code = errorCode(status, said.codes)
