@@ -9,6 +9,8 @@ declare module 'vitest' {
     readonly instance: string
     /** State folder of the instance. */
     readonly state: string
+    /** What `muster up` printed when it brought the instance up. */
+    readonly up: string
   }
 }
 

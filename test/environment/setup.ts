@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { realpathSync } from 'node:fs'
+import { readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import type { TestProject } from 'vitest/node'
@@ -21,10 +22,12 @@ export async function setup(project: TestProject): Promise<void> {
   }
   const instance = instanceOf(id, state)
   const started = performance.now()
-  await instance.succeed('up')
+  const outcome = await instance.muster('up')
+  if (outcome.code !== 0) throw new Error(`muster up ended with ${outcome.code}:\n${outcome.stdout}\n${outcome.stderr}`)
   console.log(`environment ${id} is up after ${Math.round((performance.now() - started) / 1000)} s`)
   project.provide('instance', id)
   project.provide('state', state)
+  project.provide('up', await firstPrinted(`${state}.up`, outcome.stderr + outcome.stdout))
   project.provide('kubeconfig', path.join(state, 'clusters', 'alpha', 'admin.kubeconfig'))
   project.provide('kubectl', path.join(state, 'bin', 'kubectl'))
 }
@@ -33,6 +36,18 @@ export async function teardown(): Promise<void> {
   if (process.env['MUSTER_TEST_KUBECONFIG'] || process.env['MUSTER_TEST_KEEP']) return
   const { id, state } = environment()
   await instanceOf(id, state).succeed('down', '--purge')
+  await rm(`${state}.up`, { force: true })
+}
+
+/** What is printed when there is nothing yet, kept in a file for those that come second. */
+async function firstPrinted(file: string, now: string): Promise<string> {
+  try {
+    await writeFile(file, now, { flag: 'wx' })
+    return now
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+    return readFile(file, 'utf8')
+  }
 }
 
 function environment(): { id: string; state: string } {
