@@ -7,7 +7,7 @@ import '../environment/provided.ts'
 it('what the README shows of "muster up" is what it prints', async () => {
   const readme = await readFile(path.join(checkout, 'README.md'), 'utf8')
   const shown = /```\n(· Build Kubernetes[\s\S]*?)```/.exec(readme)?.[1] ?? ''
-  expect(steps(shown)).toHaveLength(20)
+  expect(steps(shown)).toHaveLength(22)
   expect(steps(inject('up'))).toEqual(steps(shown))
   expect(table(inject('up'))).toEqual(table(shown))
 })
