@@ -9,6 +9,7 @@ import { HostError, type HostErrorCode } from './errors.ts'
 import { readJson, remove } from './files.ts'
 import type { ComponentAction, HostStatus } from './host.ts'
 import { checkInstanceId, paths } from './instance.ts'
+import { lastWords } from './last-words.ts'
 import { lockInstance } from './lock.ts'
 import { isAlive, signalTo } from './proc.ts'
 import type { ProgressLine } from './server.ts'
@@ -124,6 +125,7 @@ export async function ensureDaemon(options: InstanceOptions & { readonly signal?
   await mkdir(places.logs, { recursive: true, mode: 0o700 })
   const file = join(places.logs, 'host.log')
   const log = await open(file, 'a', 0o600)
+  const { size } = await log.stat()
   const child = spawn(
     process.execPath,
     ['--disable-warning=ExperimentalWarning', program, '--instance', options.instance, '--state', options.state],
@@ -152,8 +154,9 @@ export async function ensureDaemon(options: InstanceOptions & { readonly signal?
   }
   // Two may start it at once: the one that lost finds the other's.
   if (await answers(client)) return client
-  const said = (await readFile(file, 'utf8').catch(() => '')).trimEnd().split('\n').slice(-3).join('\n')
-  throw new HostError('Unreachable', `The host daemon of instance ${options.instance} did not start; ${file} ends with:\n${said}`)
+  const said = lastWords((await readFile(file).catch(() => Buffer.alloc(0))).subarray(size).toString('utf8'))
+  const why = said === '' ? 'it did not say why.' : said
+  throw new HostError('Unreachable', `The host daemon of instance ${options.instance} did not start: ${why} Its log is ${file}.`)
 }
 
 /**
