@@ -8,6 +8,18 @@ export {
   type ReleaseReport,
 } from './cluster.ts'
 export { customResourceDefinition, structuralSchema } from './crd.ts'
+export { type EnclavePolicy, enclavePolicyKind, enclavePolicySpecSchema } from './enclave-policy.ts'
 export { apiVersion, type Condition, conditionSchema, digestSchema, type KindDefinition, nameSchema, type ObjectMeta } from './kind.ts'
 export { type Placement, placementKind, placementReasons } from './placement.ts'
 export { type InventoryEntry, type Release, type ReleaseReason, releaseKind, releaseReasons } from './release.ts'
+export {
+  type AuthoritySpec,
+  type IdentityRuleSpec,
+  type TrustPolicy,
+  type TrustRule,
+  type TrustRules,
+  trustPolicyKind,
+  trustPolicyReasons,
+  trustPolicySpecSchema,
+  trustRulesSchema,
+} from './trust-policy.ts'
