@@ -2,7 +2,8 @@ import path from 'node:path'
 import type { Distribution } from '@muster/host'
 import { buildImage, type ImageRecipeInput, loadRecipe, writeImageArchive } from '@muster/image'
 import { type Descriptor, Layout, type Registry } from '@muster/oci'
-import { publishImage, type Signer } from '@muster/publish'
+import { publishImage } from '@muster/publish'
+import type { SignatureKey } from '@muster/trust'
 import type { Context } from './context.ts'
 import type { Say } from './steps.ts'
 
@@ -61,7 +62,13 @@ export async function writePauseArchive(context: Context, { layout, pause }: Own
 }
 
 /** Signs the images and puts them where nodes look for them. */
-export async function publishOwnImages(context: Context, images: OwnImages, registry: Registry, signer: Signer, say: Say): Promise<void> {
+export async function publishOwnImages(
+  context: Context,
+  images: OwnImages,
+  registry: Registry,
+  signer: SignatureKey,
+  say: Say,
+): Promise<void> {
   for (const image of [images.dns, images.agent, images.hub]) {
     say(`publish ${image.name}`)
     await publishImage({ layout: images.layout, image: image.descriptor, name: image.name, registry, signer, signal: context.signal })

@@ -9,9 +9,10 @@ import {
   versionTag,
 } from '@muster/bundle'
 import { copy, type Descriptor, Layout, type Registry } from '@muster/oci'
+import type { SignatureKey } from '@muster/trust'
 import { ImageFinder } from './find-image.ts'
 import { hasMoved, mirrorOf, type PublishedImage, pushImage, setTag } from './image.ts'
-import { ensureSigned, type Signer } from './signature.ts'
+import { ensureSigned } from './signature.ts'
 
 export interface PrepareBundleOptions {
   /** bundle.yaml, or the folder that holds it. */
@@ -23,7 +24,7 @@ export interface PrepareBundleOptions {
   /** Signatures made before are taken from here, and images that it has. Without one, nothing is asked of the network for them. */
   readonly registry?: Registry | undefined
   /** Without one, nothing is signed. */
-  readonly signer?: Signer | undefined
+  readonly signer?: SignatureKey | undefined
   /** The command that renders a folder, such as `['/usr/bin/kubectl', 'kustomize']`, or a function that does. */
   readonly kustomize: readonly string[] | RenderKustomize
   /** Of the programs that build: where they are looked up (PATH), and what they see of the caller's settings. */

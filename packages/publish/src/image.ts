@@ -8,8 +8,9 @@ import {
   type Registry,
   type Repository,
 } from '@muster/oci'
+import type { SignatureKey } from '@muster/trust'
 import { PublishError } from './errors.ts'
-import { ensureSigned, type Signer, type Store } from './signature.ts'
+import { ensureSigned, type Store } from './signature.ts'
 
 export interface PublishImageOptions {
   /** Where the image is, usually the layout that it was built into. */
@@ -20,7 +21,7 @@ export interface PublishImageOptions {
   readonly name?: string | undefined
   readonly registry: Registry
   /** Without one, the image is published as it is. */
-  readonly signer?: Signer | undefined
+  readonly signer?: SignatureKey | undefined
   readonly signal?: AbortSignal | undefined
   readonly onProgress?: ((step: string) => void) | undefined
 }

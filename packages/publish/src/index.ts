@@ -10,4 +10,3 @@ export {
 } from './bundle.ts'
 export { PublishError, type PublishErrorCode } from './errors.ts'
 export { type PublishedImage, type PublishImageOptions, publishImage } from './image.ts'
-export type { Signer } from './signature.ts'

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { readBundle } from '@muster/bundle'
 import { Layout, pushArtifact, pushReferrer, Registry, type RegistryServer, serveRegistry } from '@muster/oci'
-import { generateKeyPair, sigstoreBundleMediaType, verifyArtifact } from '@muster/trust'
+import { generateKeyPair, signatureKeyFromPem, sigstoreBundleMediaType, verifyArtifact } from '@muster/trust'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { type PublishBundleOptions, prepareBundle, publishBundle, pushBundle } from './bundle.ts'
 import { publishImage } from './image.ts'
@@ -94,7 +94,7 @@ const options = (more: Partial<PublishBundleOptions> = {}): PublishBundleOptions
   workDir: join(dir, 'work'),
   cacheDir: join(dir, 'cache'),
   env: process.env,
-  signer: keys,
+  signer: signatureKeyFromPem(keys.privateKey),
   kustomize: async () => '',
   ...more,
 })
@@ -168,7 +168,10 @@ describe('publishing a bundle', () => {
 
   it('with another key adds its signature and leaves the other', async () => {
     const first = await publishBundle(options())
-    expect(await publishBundle(options({ signer: others }))).toMatchObject({ digest: first.digest, changed: true })
+    expect(await publishBundle(options({ signer: signatureKeyFromPem(others.privateKey) }))).toMatchObject({
+      digest: first.digest,
+      changed: true,
+    })
     expect(await signatures('bundles/shop', first.digest)).toHaveLength(2)
   })
 
@@ -283,7 +286,7 @@ describe('publishing an image', () => {
 
   it('signs it and brings it to where nodes look for its name; again, nothing is written', async () => {
     const layout = await build()
-    const published = await publishImage({ layout, image: name, registry: registry.client, signer: keys })
+    const published = await publishImage({ layout, image: name, registry: registry.client, signer: signatureKeyFromPem(keys.privateKey) })
     expect(published).toMatchObject({
       name,
       repository: 'mirror/registry.example/agent',
@@ -294,7 +297,10 @@ describe('publishing an image', () => {
     const repository = registry.client.repository(published.repository)
     await expect(verifyArtifact(repository, { ...published, mediaType: '' }, trusted)).resolves.toEqual({ signedBy: ['team'] })
     const before = registry.writes().length
-    expect(await publishImage({ layout, image: name, registry: registry.client, signer: keys })).toEqual({ ...published, changed: false })
+    expect(await publishImage({ layout, image: name, registry: registry.client, signer: signatureKeyFromPem(keys.privateKey) })).toEqual({
+      ...published,
+      changed: false,
+    })
     expect(registry.writes()).toHaveLength(before)
   })
 

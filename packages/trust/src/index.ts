@@ -11,16 +11,21 @@ export type { ChannelContent, ChannelRelease } from './channel/channel-content.t
 export { channelArtifactType, type FetchedChannel, fetchChannel, pushChannel } from './channel/channel-store.ts'
 export { decidePrune, type InstalledRelease, type PruneDecision } from './channel/prune.ts'
 export { type CreateRootOptions, createRoot, type RootKey, signRoot } from './channel/root.ts'
-export { TrustError, type TrustErrorCode } from './errors.ts'
+export { type RefusalReason, TrustError, type TrustErrorCode } from './errors.ts'
 export { generateKeyPair, type KeyPair, keyHint, keyId, publicKeyOf, readPublicKey } from './keys/keys.ts'
-export { type AttachOptions, attachSignature } from './signature/attach.ts'
+export { signatureKeyFromPem } from './keys/memory-key.ts'
+export type { SignatureKey } from './keys/signature-key.ts'
+export { type AttachOptions, attach } from './signature/attach.ts'
+export { sigstoreBundleMediaType, sigstoreBundleMediaTypes } from './signature/bundle-reader.ts'
+export { isSignedBy, type SignatureClaims, type SignedEnvelope, type SigningMaterial } from './signature/envelope.ts'
+export { cosignTag, type Envelopes, type EnvelopesOptions, maxSignatures, readEnvelopes } from './signature/read-envelopes.ts'
 export {
   maxSignatureBytes,
   type Publisher,
   type SignOptions,
   type SigstoreBundleJson,
-  signDigest,
-  sigstoreBundleMediaType,
+  signStatement,
   verifySigstoreBundle,
 } from './signature/sigstore-bundle.ts'
-export { maxSignatures, type VerifyOptions, verifyArtifact } from './signature/verify.ts'
+export { signPredicateType } from './signature/statement.ts'
+export { type VerifyOptions, verifyArtifact } from './signature/verify.ts'

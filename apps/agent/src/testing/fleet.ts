@@ -10,7 +10,7 @@ import { makeBundle } from '@muster/bundle'
 import { copy, type Descriptor, Layout, pushArtifact, Registry, type RegistryServer, serveRegistry } from '@muster/oci'
 import { type Authority, createAuthority, issueCertificate, readRequest } from '@muster/pki'
 import {
-  attachSignature,
+  attach,
   type ChannelContent,
   type ChannelRelease,
   createRoot,
@@ -18,9 +18,10 @@ import {
   type KeyPair,
   keyId,
   pushChannel,
+  signatureKeyFromPem,
   signChannel,
-  signDigest,
   signRoot,
+  signStatement,
 } from '@muster/trust'
 
 const day = 86_400_000
@@ -195,7 +196,8 @@ export class TestFleet {
     const repository = registry.repository(`bundles/${name}`)
     await copy(layout, repository, descriptor, { tag: version })
     const keys = options.signWith ?? this.publisher
-    if (keys !== 'nobody') await attachSignature(repository, descriptor, signDigest({ digest: descriptor.digest, ...keys }))
+    if (keys !== 'nobody')
+      await attach(repository, descriptor, await signStatement({ subject: descriptor, key: signatureKeyFromPem(keys.privateKey) }))
     registry.close()
     return { name, bundle: { repository: `bundles/${name}`, version, digest: descriptor.digest, size: descriptor.size }, namespace: name }
   }

@@ -1,8 +1,8 @@
 import { readFile, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { openKeyring } from '@muster/fleet'
-import { PkiError, publicKeyOf } from '@muster/pki'
-import { type PublishedBundle, publishBundle, type Signer } from '@muster/publish'
+import { type PublishedBundle, publishBundle } from '@muster/publish'
+import { type SignatureKey, signatureKeyFromPem, TrustError } from '@muster/trust'
 import type { Context } from '../context.ts'
 import { Failure, UsageError } from '../errors.ts'
 import { kubectlPath } from '../host.ts'
@@ -33,7 +33,7 @@ export async function publish(context: Context, dir: string, options: PublishOpt
 export async function publishFolder(
   context: Context,
   dir: string,
-  options: { readonly signer: Signer | undefined; readonly onProgress: (line: string) => void },
+  options: { readonly signer: SignatureKey | undefined; readonly onProgress: (line: string) => void },
 ): Promise<PublishedBundle> {
   const registry = writableRegistry(await registryAccess(context))
   try {
@@ -53,13 +53,13 @@ export async function publishFolder(
   }
 }
 
-async function signerOf(context: Context, file: string | undefined): Promise<Signer> {
-  if (file === undefined) return (await openKeyring(path.join(context.state, 'keys'), new Date())).publisher
+async function signerOf(context: Context, file: string | undefined): Promise<SignatureKey> {
+  if (file === undefined) return signatureKeyFromPem((await openKeyring(path.join(context.state, 'keys'), new Date())).publisher.privateKey)
   const privateKey = await readKey(file)
   try {
-    return { privateKey, publicKey: publicKeyOf(privateKey) }
+    return signatureKeyFromPem(privateKey)
   } catch (cause) {
-    if (cause instanceof PkiError) throw new PkiError(cause.code, `${file}: ${cause.message} Make one with: ${makeKey}`, cause)
+    if (cause instanceof TrustError) throw new TrustError(cause.code, `${file}: ${cause.message} Make one with: ${makeKey}`, cause)
     throw cause
   }
 }

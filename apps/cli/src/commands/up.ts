@@ -22,6 +22,7 @@ import {
   unmet,
 } from '@muster/host'
 import { KubeClient, type KubeObject, loadKubeconfig } from '@muster/kube'
+import { signatureKeyFromPem } from '@muster/trust'
 import { buildLine } from '../build-progress.ts'
 import { type Context, clientOf, kubeconfigOf } from '../context.ts'
 import { Failure, UsageError } from '../errors.ts'
@@ -159,7 +160,7 @@ function registryStep(context: Context, made: Progress): Step {
       const access = await registryAccess(context)
       const registry = writableRegistry(access)
       try {
-        await publishOwnImages(context, images, registry, keyring.publisher, say)
+        await publishOwnImages(context, images, registry, signatureKeyFromPem(keyring.publisher.privateKey), say)
       } finally {
         registry.close()
       }
@@ -256,7 +257,7 @@ function exampleSteps(context: Context, made: Progress): Step[] {
       title: 'Build podinfo from source, bundle it, sign it, publish it',
       run: async (say) => {
         const bundle = await publishFolder(context, path.join(context.checkout, example.dir), {
-          signer: needed(made.keyring).publisher,
+          signer: signatureKeyFromPem(needed(made.keyring).publisher.privateKey),
           onProgress: say,
         })
         request = { name: example.name, bundle, namespace: example.name, clusters: children }

@@ -1,7 +1,7 @@
 import { Metadata, MetadataKind, type Root } from '@tufjs/models'
 import * as z from 'zod'
 import { refusing, TrustError } from '../errors.ts'
-import { keyId, readPublicKey } from '../keys/keys.ts'
+import { keyId, kindOf, readPublicKey } from '../keys/keys.ts'
 import {
   demandUnderstood,
   jsonObject,
@@ -173,5 +173,7 @@ function tufKey(publicKey: string): z.infer<typeof publicKeySchema> {
 }
 
 function schemeOf(publicKey: string): string {
-  return readPublicKey(publicKey).asymmetricKeyDetails?.namedCurve === 'secp384r1' ? 'ecdsa-sha2-nistp384' : 'ecdsa-sha2-nistp256'
+  const kind = kindOf(readPublicKey(publicKey))
+  if (kind === 'rsa') throw new TrustError('KeyNotAllowed', 'Roots and channels are signed with ECDSA keys; this one is RSA.')
+  return kind === 'secp384r1' ? 'ecdsa-sha2-nistp384' : 'ecdsa-sha2-nistp256'
 }

@@ -7,10 +7,15 @@ export interface KeyPair {
   readonly publicKey: string
 }
 
-/** Hash that goes with each curve that is accepted: what cosign and TUF use (FIPS 186-5, 180-4). */
-const hashes = { prime256v1: 'sha256', secp384r1: 'sha384' } as const
+/** Hash that goes with each kind of key that is accepted: what cosign and TUF use (FIPS 186-5, 180-4). */
+const hashes = { prime256v1: 'sha256', secp384r1: 'sha384', rsa: 'sha256' } as const
 
-/** Longer than the PEM of any key that is accepted. */
+export type KeyKind = keyof typeof hashes
+
+/** RSA moduli that are accepted, in bits: NIST SP 800-57 part 1 asks for 3072 beyond 2030; larger ones only take time. */
+const rsaBits = { least: 3072, most: 8192 } as const
+
+/** Longer than the PEM of any public key that is accepted, and of any private one of a curve. */
 const maxPemLength = 4096
 
 /** Makes a key pair for signing. */
@@ -46,23 +51,28 @@ function fingerprint(publicKey: string): Buffer {
     .digest()
 }
 
-/** ECDSA over SHA-256, as a DER sequence. @throws TrustError `KeyUnreadable`, `KeyNotAllowed` */
+/** ECDSA over SHA-256 with a P-256 key, as a DER sequence: what channels and roots are signed with. @throws TrustError `KeyUnreadable`, `KeyNotAllowed` */
 export function signBytes(data: Uint8Array, privateKey: string): Buffer {
   return sign('sha256', data, readPrivateKey(privateKey))
 }
 
-/** Whether `signature` (DER) over `data` was made with the private half of `publicKey` (PEM). */
+/** Hashes and signs with a private key of a kind that is accepted. */
+export function signWith(key: KeyObject, data: Uint8Array): Buffer {
+  return sign(hashes[kindOf(key)], data, key)
+}
+
+/** Whether `signature` (DER; of RSA, PKCS#1 v1.5) over `data` was made with the private half of `publicKey` (PEM). */
 export function verifyBytes(data: Uint8Array, publicKey: string, signature: Uint8Array): boolean {
   const key = readPublicKey(publicKey)
   try {
-    return verify(hashes[curveOf(key)], data, key, signature)
+    return verify(hashes[kindOf(key)], data, key, signature)
   } catch {
-    return false // not a DER sequence of two integers
+    return false // not in the form of a signature
   }
 }
 
 /**
- * Reads a public key (SPKI, PEM): ECDSA on P-256 or P-384.
+ * Reads a public key (SPKI, PEM): ECDSA on P-256 or P-384, or RSA of at least 3072 bits.
  * @throws TrustError `KeyUnreadable`, `KeyNotAllowed`
  */
 export function readPublicKey(pem: string): KeyObject {
@@ -75,7 +85,7 @@ export function readPublicKey(pem: string): KeyObject {
       return createPublicKey(pem)
     },
   )
-  curveOf(key)
+  kindOf(key)
   return key
 }
 
@@ -84,15 +94,22 @@ function readPrivateKey(pem: string): KeyObject {
     if (pem.length > maxPemLength) throw new Error('too long')
     return createPrivateKey(pem)
   })
-  if (curveOf(key) !== 'prime256v1') throw new TrustError('KeyNotAllowed', 'Signing keys are ECDSA on P-256; this one is on P-384.')
+  if (kindOf(key) !== 'prime256v1') throw new TrustError('KeyNotAllowed', 'The key must be ECDSA on P-256 here; this one is not.')
   return key
 }
 
-function curveOf(key: KeyObject): keyof typeof hashes {
-  const curve = key.asymmetricKeyType === 'ec' ? key.asymmetricKeyDetails?.namedCurve : undefined
-  if (curve === 'prime256v1' || curve === 'secp384r1') return curve
+/** Which of the accepted kinds a key is. @throws TrustError `KeyNotAllowed`, with its kind by name */
+export function kindOf(key: KeyObject): KeyKind {
+  const { namedCurve, modulusLength = 0, publicExponent = 0n } = key.asymmetricKeyDetails ?? {}
+  if (key.asymmetricKeyType === 'ec' && (namedCurve === 'prime256v1' || namedCurve === 'secp384r1')) return namedCurve
+  if (key.asymmetricKeyType === 'rsa') {
+    const fits = modulusLength >= rsaBits.least && modulusLength <= rsaBits.most && publicExponent >= 65537n && publicExponent < 2n ** 32n
+    if (fits) return 'rsa'
+  }
+  const kind = key.asymmetricKeyType ?? 'unknown'
+  const detail = kind === 'ec' ? ` on curve ${namedCurve ?? 'of its own parameters'}` : kind === 'rsa' ? ` with ${modulusLength} bits` : ''
   throw new TrustError(
     'KeyNotAllowed',
-    `The key is of type ${key.asymmetricKeyType ?? 'unknown'}${curve ? ` on curve ${curve}` : ''}; use ECDSA on P-256 or P-384.`,
+    `The key is of type ${kind}${detail}; use ECDSA on P-256 or P-384, or RSA with ${rsaBits.least} to ${rsaBits.most} bits.`,
   )
 }

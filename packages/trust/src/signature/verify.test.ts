@@ -5,8 +5,10 @@ import { type ContentSource, type Descriptor, digestOf, Layout, mediaTypes, OciE
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { channelArtifactType, fetchChannel, pushChannel } from '../channel/channel-store.ts'
 import { generateKeyPair } from '../keys/keys.ts'
-import { attachSignature } from './attach.ts'
-import { signDigest, sigstoreBundleMediaType } from './sigstore-bundle.ts'
+import { signatureKeyFromPem } from '../keys/memory-key.ts'
+import { attach } from './attach.ts'
+import { sigstoreBundleMediaType } from './bundle-reader.ts'
+import { signStatement } from './sigstore-bundle.ts'
 import { verifyArtifact } from './verify.ts'
 
 const publisher = { name: 'publisher', ...generateKeyPair() }
@@ -26,7 +28,8 @@ beforeEach(async () => {
 afterEach(() => rm(dir, { recursive: true, force: true }))
 
 const code = (expected: string) => expect.objectContaining({ code: expected })
-const sign = (by: typeof publisher, digest = subject.digest) => attachSignature(layout, subject, signDigest({ digest, ...by }))
+const sign = async (by: typeof publisher, digest = subject.digest) =>
+  attach(layout, subject, await signStatement({ subject: { digest }, key: signatureKeyFromPem(by.privateKey) }))
 
 /** The layout, but for some calls. */
 const except = (change: Partial<ContentSource>): ContentSource => ({
@@ -138,7 +141,7 @@ describe('an artifact', () => {
   })
 
   it('is signed in the shape that cosign looks for', async () => {
-    const { digest } = await attachSignature(layout, subject, signDigest({ digest: subject.digest, ...publisher }), {
+    const { digest } = await attach(layout, subject, await signStatement({ subject, key: signatureKeyFromPem(publisher.privateKey) }), {
       createdAt: new Date('2030-01-01T00:00:00.500Z'),
     })
     const manifest = JSON.parse(Buffer.from((await layout.manifest(digest)).bytes).toString('utf8'))

@@ -2,11 +2,10 @@ import { type ContentSource, type Descriptor, OciError, parseManifest, readBlob 
 import { TrustError, type TrustErrorCode } from '../errors.ts'
 import { keyId } from '../keys/keys.ts'
 import { predicateTypeAnnotation } from './attach.ts'
-import { maxSignatureBytes, type Publisher, sigstoreBundleMediaType, verifySigstoreBundle } from './sigstore-bundle.ts'
+import { sigstoreBundleMediaType } from './bundle-reader.ts'
+import { maxSignatures } from './read-envelopes.ts'
+import { maxSignatureBytes, type Publisher, verifySigstoreBundle } from './sigstore-bundle.ts'
 import { signPredicateType } from './statement.ts'
-
-/** More signatures on one artifact are not read: whoever may write to a repository must not be able to stall its readers. */
-export const maxSignatures = 64
 
 export interface VerifyOptions {
   readonly publishers: readonly Publisher[]
