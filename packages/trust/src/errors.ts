@@ -32,6 +32,9 @@ export type RefusalReason =
  * - `KeyUnreadable`: no key, or a damaged one. `KeyNotAllowed`: of a kind that is not used here. `KeyPassphrase`: its passphrase is
  *   missing or wrong. `KeyProvider`: the token or its tool did not do what was asked.
  * - `StatementInvalid`: what was to be signed is no statement of its type.
+ * - `AuthorityInvalid`: roots, a trusted root or identity rules to verify by cannot be used.
+ * - `ServiceUnreachable`: a service that signing needs (Fulcio, Rekor, a timestamp authority) does not answer. `ServiceRefused`: it
+ *   answered, and not with what was asked for.
  * - `PolicyInvalid`: a trust policy cannot be used as it is written, so nothing is verified by it.
  * - `RootChainBroken`: a root between the trusted one and the offered one is missing, so a revocation could be skipped.
  */
@@ -42,6 +45,9 @@ export type TrustErrorCode =
   | 'KeyPassphrase'
   | 'KeyProvider'
   | 'StatementInvalid'
+  | 'AuthorityInvalid'
+  | 'ServiceUnreachable'
+  | 'ServiceRefused'
   | 'SignatureMissing'
   | 'SignatureWrongKey'
   | 'SignatureInvalid'
@@ -66,7 +72,7 @@ export class TrustError extends Error {
   constructor(code: TrustErrorCode, message: string, cause?: unknown) {
     super(message, cause === undefined ? undefined : { cause })
     this.code = code
-    this.transient = code === 'DataDamaged' || code === 'RegistryUnreachable'
+    this.transient = code === 'DataDamaged' || code === 'RegistryUnreachable' || code === 'ServiceUnreachable'
   }
 }
 

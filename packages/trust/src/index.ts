@@ -29,3 +29,5 @@ export {
 } from './signature/sigstore-bundle.ts'
 export { signPredicateType } from './signature/statement.ts'
 export { type VerifyOptions, verifyArtifact } from './signature/verify.ts'
+export type { Authority, IdentityRule, KeyAuthority, SigstoreAuthority, VerifiedIdentity, X509Authority } from './sigstore/authority.ts'
+export { verifyEnvelope } from './sigstore/verify-envelope.ts'
