@@ -22,23 +22,25 @@ export const maxBundleBytes = 16 * 1024 * 1024
 const rawBytes = z.strictObject({ rawBytes: base64 })
 const certificates = z.array(rawBytes).min(1).max(16)
 
-// Every field that can stand beside a DSSE envelope is listed, so that what is unknown is refused rather than skipped.
+/** Every field is listed, so that what is unknown is refused rather than skipped. */
+export const verificationMaterialSchema = z.strictObject({
+  publicKey: z.strictObject({ hint: z.string().max(512).optional() }).optional(),
+  certificate: rawBytes.optional(),
+  x509CertificateChain: z.strictObject({ certificates }).optional(),
+  tlogEntries: z.array(z.unknown()).max(64).nullish(),
+  timestampVerificationData: z
+    .strictObject({
+      rfc3161Timestamps: z
+        .array(z.strictObject({ signedTimestamp: base64 }))
+        .max(64)
+        .optional(),
+    })
+    .nullish(),
+})
+
 const bundleSchema = z.strictObject({
   mediaType: z.string().refine((type) => sigstoreBundleMediaTypes.includes(type)),
-  verificationMaterial: z.strictObject({
-    publicKey: z.strictObject({ hint: z.string().max(512).optional() }).optional(),
-    certificate: rawBytes.optional(),
-    x509CertificateChain: z.strictObject({ certificates }).optional(),
-    tlogEntries: z.array(z.unknown()).max(64).nullish(),
-    timestampVerificationData: z
-      .strictObject({
-        rfc3161Timestamps: z
-          .array(z.strictObject({ signedTimestamp: base64 }))
-          .max(64)
-          .optional(),
-      })
-      .nullish(),
-  }),
+  verificationMaterial: verificationMaterialSchema,
   dsseEnvelope: dsseSchema,
 })
 
@@ -68,7 +70,8 @@ export function readSigstoreBundle(bytes: Uint8Array, digest: string, referrer: 
   }
 }
 
-function materialOf(material: z.infer<typeof bundleSchema>['verificationMaterial'], what: string): SigningMaterial {
+/** @throws TrustError `UnknownFormat` where there is not exactly one of a key, a certificate and a chain */
+export function materialOf(material: z.infer<typeof verificationMaterialSchema>, what: string): SigningMaterial {
   const { publicKey, certificate, x509CertificateChain, tlogEntries, timestampVerificationData } = material
   if ([publicKey, certificate, x509CertificateChain].filter((one) => one !== undefined).length !== 1)
     throw new TrustError('UnknownFormat', `${what} does not name exactly one of a key, a certificate and a chain of them.`)
