@@ -1,32 +1,28 @@
-import { createPublicKey, type KeyObject } from 'node:crypto'
+import { createHash, createPublicKey, type KeyObject } from 'node:crypto'
 import { refusing, TrustError } from '../errors.ts'
-import { keyId } from '../keys/keys.ts'
-import type { SignedEnvelope } from '../signature/envelope.ts'
 import type { KeyAuthority, VerifiedIdentity } from './authority.ts'
-import { objectionTo, signatureHolds } from './signature-check.ts'
+import { objectionTo } from './signature-check.ts'
+import type { Signed } from './signed.ts'
 
 const maxPemLength = 8192
 
 /**
  * Verifies a signature by one of an authority's keys. Certificates, logs and time stamps that came with it are not looked at: they
  * say nothing about a key that is trusted by itself.
- * @throws TrustError `WrongKey`, `UnknownFormat`, `KeyUnreadable`, `KeyNotAllowed`
+ * @throws TrustError `WrongKey`, `KeyUnreadable`, `KeyNotAllowed`
  */
-export function verifyByKey(envelope: SignedEnvelope, authority: KeyAuthority): VerifiedIdentity {
-  const signature = onlySignature(envelope)
+export function demandKey({ what, content }: Signed, authority: KeyAuthority): VerifiedIdentity {
   for (const publicKey of authority.publicKeys) {
-    if (signatureHolds(envelope.signed, readAuthorityKey(publicKey), signature))
-      return { authority: authority.name, identity: `sha256:${keyId(publicKey)}` }
+    const key = readAuthorityKey(publicKey)
+    if (content.holds(key)) return { authority: authority.name, identity: `sha256:${fingerprint(key)}` }
   }
-  throw new TrustError('WrongKey', `The signature ${envelope.referrer} was not made with a key of ${authority.name}.`)
+  throw new TrustError('WrongKey', `The signature of ${what} was not made with a key of ${authority.name}.`)
 }
 
-/** @throws TrustError `UnknownFormat` where there is not exactly one: a good one must not lend itself to a bad one */
-export function onlySignature(envelope: SignedEnvelope): Uint8Array {
-  const [first, ...more] = envelope.signatures
-  if (first === undefined || more.length > 0)
-    throw new TrustError('UnknownFormat', `${envelope.referrer} has ${envelope.signatures.length} signatures where one is allowed.`)
-  return first.sig
+function fingerprint(key: KeyObject): string {
+  return createHash('sha256')
+    .update(key.export({ type: 'spki', format: 'der' }))
+    .digest('hex')
 }
 
 /** @throws TrustError `KeyUnreadable`, `KeyNotAllowed` */

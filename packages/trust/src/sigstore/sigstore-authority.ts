@@ -1,25 +1,210 @@
-import { createHash } from 'node:crypto'
-import type { SignedEnvelope } from '../signature/envelope.ts'
+import type { KeyObject } from 'node:crypto'
+import { timingSafeEqual } from 'node:crypto'
+import { bundleFromJSON } from '@sigstore/bundle'
+import { type RFC3161Timestamp, X509Certificate } from '@sigstore/core'
+import { TransparencyLogEntry } from '@sigstore/protobuf-specs'
+import { type SignedEntity, VerificationError, Verifier } from '@sigstore/verify'
+import { refusing, TrustError } from '../errors.ts'
 import type { SigstoreAuthority, VerifiedIdentity } from './authority.ts'
-import { onlySignature } from './key-authority.ts'
-import { signatureHolds } from './signature-check.ts'
-import { demandEntity, type SignedContent } from './sigstore-entity.ts'
+import { type Certificate, certificatesOfPem, readCertificate } from './certificate.ts'
+import { demandSigner, described } from './chain.ts'
+import { demandIdentity } from './identity.ts'
+import { demandLoggedSigner } from './log-signer.ts'
+import type { Signed, SignedContent } from './signed.ts'
+import { refusalOf } from './sigstore-refusal.ts'
+import { maxTimestampBytes, maxTimestamps, readTimestamp } from './timestamp.ts'
+import { readTrustedRoot, type TrustedInstance } from './trusted-root.ts'
+
+const maxEntries = 16
+const maxProofHashes = 64
+/** How far another's clock may be ahead of ours. */
+const maxSkew = 5 * 60 * 1000
+
+export interface Proofs {
+  readonly entries: readonly ReadEntry[]
+  readonly stamps: readonly RFC3161Timestamp[]
+  /** Times that the entries and stamps claim. */
+  readonly times: readonly Date[]
+}
+
+type ReadEntry = SignedEntity['tlogEntries'][number]
 
 /**
- * Verifies a signature by a certificate that a Sigstore instance issued: log entries, time stamps, SCTs, chain at the time of
- * signing, identity, signature.
+ * Verifies by a trusted root and identity rules.
  * @throws TrustError `WrongKey`, `IdentityNotAllowed`, `Expired`, `UnknownFormat`, `DataDamaged`, `NoneFound`, `AuthorityInvalid`
  */
-export function verifyBySigstore(
-  envelope: SignedEnvelope,
-  authority: SigstoreAuthority,
-  options: { readonly now: Date },
-): VerifiedIdentity {
-  const content: SignedContent = {
-    signature: onlySignature(envelope),
-    payloadDigest: createHash('sha256').update(envelope.payload).digest(),
-    signedDigest: (algorithm) => createHash(algorithm).update(envelope.signed).digest(),
-    holds: (key) => signatureHolds(envelope.signed, key, onlySignature(envelope)),
+export function demandSigstore(signed: Signed, authority: SigstoreAuthority, { now }: { readonly now: Date }): VerifiedIdentity {
+  const instance = readTrustedRoot(authority.trustedRoot)
+  const leaf = signerCertificate(signed)
+  const proofs = readProofs(signed)
+  demandSigner(leaf, 'codeSigning')
+  const certificate = refusing('UnknownFormat', 'The certificate is not readable.', () => X509Certificate.parse(Buffer.from(leaf.x509.raw)))
+  verify(signed, proofs, { $case: 'certificate', certificate }, { instance, authority, now, leaf })
+  const issuer = leaf.oidcIssuer
+  const rules = authority.identities.filter((rule) => issuer === undefined || (rule.issuer ?? rule.issuerPattern) !== undefined)
+  if (rules.length === 0)
+    throw new TrustError('AuthorityInvalid', `No rule of ${authority.name} names an OIDC issuer: any issuer could vouch for any name.`)
+  const identity = demandIdentity({ subjects: leaf.names, issuer: issuer ?? '' }, rules, authority.name)
+  const signedAt = earliest(proofs.times)
+  return { authority: authority.name, identity, ...(issuer === undefined ? {} : { issuer }), ...(signedAt ? { signedAt } : {}) }
+}
+
+/**
+ * Verifies what came with a signature by a key: log entries and time stamps, by a trusted root.
+ * @throws TrustError as `demandSigstore`
+ */
+export function demandProofsOfKey(
+  signed: Signed,
+  key: KeyObject,
+  authority: Omit<SigstoreAuthority, 'identities'>,
+  { now }: { readonly now: Date },
+): Date | undefined {
+  const instance = readTrustedRoot(authority.trustedRoot)
+  const proofs = readProofs(signed)
+  const material = { ...instance.material, publicKey: () => ({ publicKey: key, validFor: () => true }) }
+  verify(signed, proofs, { $case: 'public-key', hint: '' }, { instance: { ...instance, material }, authority, now })
+  return earliest(proofs.times)
+}
+
+export interface VerifyContext {
+  readonly instance: TrustedInstance
+  readonly authority: Omit<SigstoreAuthority, 'identities'>
+  readonly now: Date
+  readonly leaf?: Certificate
+}
+
+function verify(signed: Signed, proofs: Proofs, key: SignedEntity['key'], context: VerifyContext): void {
+  const { instance, authority, now } = context
+  const { material } = instance
+  const witnesses = material.timestampAuthorities.length + material.tlogs.length
+  const options = {
+    tlogThreshold: authority.tlogThreshold ?? Math.min(1, material.tlogs.length),
+    // A key needs no time: it is trusted until it is no more.
+    timestampThreshold: authority.timestampThreshold ?? (context.leaf ? Math.min(1, witnesses) : 0),
+    ctlogThreshold: authority.sctThreshold ?? Math.min(1, material.ctlogs.length),
   }
-  return demandEntity({ what: envelope.referrer, content, material: envelope.material, bundle: envelope.bundle }, authority, options)
+  const late = proofs.times.find((time) => time.getTime() > now.getTime() + maxSkew)
+  if (late)
+    throw new TrustError(
+      'Expired',
+      `The time of signing of ${signed.what} is ${late.toISOString()}, which is to come: check this machine's clock.`,
+    )
+  const entity: SignedEntity = {
+    key,
+    signature: signatureOf(signed.content),
+    tlogEntries: [...proofs.entries],
+    timestamps: timestampsOf(proofs, options.timestampThreshold === 0 && context.leaf !== undefined ? now : undefined),
+  }
+  try {
+    new Verifier(material, options).verify(entity)
+  } catch (error) {
+    throw refusalOf(error instanceof VerificationError ? error : undefined, error, { signed, proofs, options, context })
+  }
+  const signer = context.leaf
+    ? { key: context.leaf.x509.publicKey, certificate: context.leaf.x509.raw }
+    : { key: material.publicKey('').publicKey }
+  for (const entry of proofs.entries) demandLoggedSigner(entry, signer, signed.what)
+}
+
+/** The verifier takes the times of a chain from here. With `now`, where none is demanded and none came, that is the time. */
+function timestampsOf({ entries, stamps }: Proofs, now: Date | undefined): SignedEntity['timestamps'] {
+  const timed = entries.filter(hasTime)
+  const proven: SignedEntity['timestamps'] = [
+    ...timed.map((tlogEntry) => ({ $case: 'transparency-log', tlogEntry }) as const),
+    ...stamps.map((timestamp) => ({ $case: 'timestamp-authority', timestamp }) as const),
+  ]
+  if (proven.length > 0 || now === undefined) return proven
+  const tlogEntry = {
+    ...TransparencyLogEntry.fromJSON({}),
+    logId: { keyId: Buffer.alloc(0) },
+    kindVersion: { kind: '', version: '' },
+    inclusionPromise: { signedEntryTimestamp: Buffer.alloc(0) },
+    integratedTime: String(Math.floor(now.getTime() / 1000)),
+  }
+  return [{ $case: 'transparency-log', tlogEntry: tlogEntry as unknown as ReadEntry }]
+}
+
+/** Rekor v1 signs the time with its promise; without one, and in v2, the time proves nothing. */
+function hasTime(entry: ReadEntry): boolean {
+  return entry.inclusionPromise !== undefined && entry.integratedTime !== '' && entry.integratedTime !== '0'
+}
+
+function readProofs(signed: Signed): Proofs {
+  const { entries, stamps } = refusing('UnknownFormat', `What came with ${signed.what} is not as its format demands.`, () => {
+    if (signed.bundle !== undefined) {
+      const material = bundleFromJSON(signed.bundle).verificationMaterial
+      demandNoRoot(signed)
+      return {
+        entries: material.tlogEntries.map(withoutBareProof),
+        stamps: (material.timestampVerificationData?.rfc3161Timestamps ?? []).map((stamp) => stamp.signedTimestamp),
+      }
+    }
+    return { entries: (signed.material.tlogEntries ?? []).map(entryOf), stamps: signed.material.timestamps ?? [] }
+  })
+  if (entries.length > maxEntries || stamps.length > maxTimestamps || stamps.some((stamp) => stamp.length > maxTimestampBytes))
+    throw new TrustError('UnknownFormat', `There are more log entries or time stamps with ${signed.what} than are read.`)
+  if (entries.some((entry) => (entry.inclusionProof?.hashes.length ?? 0) > maxProofHashes))
+    throw new TrustError('UnknownFormat', `A proof of inclusion of ${signed.what} is longer than any log.`)
+  const read = stamps.map(readTimestamp)
+  const logged = refusing('UnknownFormat', `A log entry of ${signed.what} has no readable time.`, () =>
+    entries.filter(hasTime).map((entry) => {
+      const time = new Date(Number(BigInt(entry.integratedTime)) * 1000)
+      if (Number.isNaN(time.getTime())) throw new Error('no time')
+      return time
+    }),
+  )
+  return { entries, stamps: read.map(({ stamp }) => stamp), times: [...logged, ...read.map(({ at }) => at)] }
+}
+
+/** Of v0.1 a proof may come without a checkpoint, and then proves nothing: the promise beside it does. */
+function withoutBareProof(entry: ReadEntry): ReadEntry {
+  if (!entry.inclusionProof || entry.inclusionProof.checkpoint) return entry
+  if (!entry.inclusionPromise) throw new Error('a proof without a checkpoint')
+  return { ...entry, inclusionProof: undefined } as ReadEntry
+}
+
+/** A root that a signature brings along is none (sigstore_bundle.proto): verifiers that took it would trust anybody. */
+function demandNoRoot({ what, material }: Signed): void {
+  const [, ...others] = material.certificates ?? []
+  const root = others.map((one) => readCertificate(Buffer.from(one, 'base64'))).find((one) => one.subject.equals(one.issuer))
+  if (root) throw new TrustError('UnknownFormat', `A root certificate comes with ${what}, which its format forbids: ${described(root)}.`)
+}
+
+function entryOf(json: unknown): ReadEntry {
+  const { logId, kindVersion, ...entry } = TransparencyLogEntry.fromJSON(json)
+  if (!logId || !kindVersion || (entry.inclusionProof && !entry.inclusionProof.checkpoint)) throw new Error('a field is missing')
+  return { ...entry, logId, kindVersion } as ReadEntry
+}
+
+function signerCertificate({ what, material }: Signed): Certificate {
+  const [first] = material.certificates ?? []
+  if (first === undefined)
+    throw new TrustError('WrongKey', `A key is named by ${what}, not a certificate: a trusted root vouches for certificates only.`)
+  const [der] = refusing('UnknownFormat', `The certificate of ${what} is neither PEM nor DER in base64.`, () =>
+    first.includes('-----BEGIN') ? certificatesOfPem(first) : [Buffer.from(first, 'base64')],
+  )
+  return readCertificate(der ?? new Uint8Array())
+}
+
+function signatureOf({ signature, payloadDigest, signedDigest, holds }: SignedContent): SignedEntity['signature'] {
+  const hashes = { 32: 'sha256', 48: 'sha384', 64: 'sha512' } as const
+  return {
+    signature: Buffer.from(signature),
+    compareSignature: (other) => same(other, signature),
+    compareDigest: (digest) => same(digest, payloadDigest),
+    compareSignedDigest: (digest) => {
+      const hash = Object.entries(hashes).find(([length]) => Number(length) === digest.length)?.[1]
+      const own = hash && signedDigest(hash)
+      return own !== undefined && same(digest, own)
+    },
+    verifySignature: holds,
+  }
+}
+
+function same(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && timingSafeEqual(a, b)
+}
+
+function earliest(times: readonly Date[]): Date | undefined {
+  return times.length === 0 ? undefined : new Date(Math.min(...times.map((time) => time.getTime())))
 }

@@ -1,7 +1,8 @@
 import type { VerificationError } from '@sigstore/verify'
 import { TrustError } from '../errors.ts'
 import { demandTime, described } from './chain.ts'
-import type { Proofs, Signed, VerifyContext } from './sigstore-entity.ts'
+import type { Signed } from './signed.ts'
+import type { Proofs, VerifyContext } from './sigstore-authority.ts'
 
 interface Refused {
   readonly signed: Signed
@@ -26,8 +27,8 @@ export function refusalOf(known: VerificationError | undefined, cause: unknown, 
       return certificateRefusal(refused, refuse)
     case 'TLOG_ERROR':
       return proofs.entries.length < options.tlogThreshold
-        ? refuse('NoneFound', `${what} has ${proofs.entries.length} log entries; ${options.tlogThreshold} must hold.`)
-        : refuse('UnknownFormat', `${what} has the same log entry twice.`)
+        ? refuse('NoneFound', `There are ${proofs.entries.length} log entries with ${what}; ${options.tlogThreshold} must hold.`)
+        : refuse('UnknownFormat', `The same log entry is twice with ${what}.`)
     case 'TLOG_MISSING_INCLUSION_ERROR':
       return refuse('NoneFound', `A log entry of ${what} comes without a proof that it is in the log.`)
     case 'TLOG_INCLUSION_PROOF_ERROR':
@@ -48,7 +49,10 @@ type Refuse = (code: TrustError['code'], message: string) => TrustError
 
 function timestampRefusal({ signed: { what }, proofs, options, context }: Refused, refuse: Refuse): TrustError {
   if (proofs.times.length < options.timestampThreshold)
-    return refuse('NoneFound', `${what} has ${proofs.times.length} proofs of its time of signing; ${options.timestampThreshold} must hold.`)
+    return refuse(
+      'NoneFound',
+      `There are ${proofs.times.length} proofs of the time of signing with ${what}; ${options.timestampThreshold} must hold.`,
+    )
   for (const stamp of proofs.stamps) {
     const signers = context.instance.timestampAuthorities.filter(({ certificates: [leaf] }) =>
       leaf?.serialNumber.equals(stamp.signerSerialNumber),

@@ -1,6 +1,7 @@
 import type { SignedEnvelope } from '../signature/envelope.ts'
 import type { Authority, VerifiedIdentity } from './authority.ts'
-import { verifyByKey } from './key-authority.ts'
+import { demandKey } from './key-authority.ts'
+import { type Signed, signedOfEnvelope } from './signed.ts'
 
 /**
  * Verifies that a signature holds and was made by one for whom the authority vouches. What the payload says is not judged here.
@@ -14,12 +15,17 @@ export async function verifyEnvelope(
   authority: Authority,
   options: { readonly now: Date },
 ): Promise<VerifiedIdentity> {
+  return demandAuthority(signedOfEnvelope(envelope), authority, options)
+}
+
+/** As `verifyEnvelope`, of whatever was signed. */
+export async function demandAuthority(signed: Signed, authority: Authority, options: { readonly now: Date }): Promise<VerifiedIdentity> {
   switch (authority.kind) {
     case 'key':
-      return verifyByKey(envelope, authority)
+      return demandKey(signed, authority)
     case 'x509':
-      return (await import('./x509-authority.ts')).verifyByCertificate(envelope, authority, options)
+      return (await import('./x509-authority.ts')).demandCertificate(signed, authority, options)
     case 'sigstore':
-      return (await import('./sigstore-authority.ts')).verifyBySigstore(envelope, authority, options)
+      return (await import('./sigstore-authority.ts')).demandSigstore(signed, authority, options)
   }
 }

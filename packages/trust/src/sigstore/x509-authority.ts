@@ -1,11 +1,10 @@
 import { refusing, TrustError } from '../errors.ts'
-import type { SignedEnvelope } from '../signature/envelope.ts'
+import type { SigningMaterial } from '../signature/envelope.ts'
 import type { VerifiedIdentity, X509Authority } from './authority.ts'
 import { type Certificate, certificatesOfPem, maxCertificateBytes, readCertificate, readTrustedCertificates } from './certificate.ts'
 import { demandChain, described } from './chain.ts'
 import { demandIdentity } from './identity.ts'
-import { onlySignature } from './key-authority.ts'
-import { signatureHolds } from './signature-check.ts'
+import type { Signed } from './signed.ts'
 import { demandTimestamp, maxTimestamps } from './timestamp.ts'
 
 const maxCertificates = 8
@@ -25,16 +24,15 @@ const trusts = new WeakMap<X509Authority, Trust>()
  * time of signing is the earliest of the time stamps that hold, or now where there is none.
  * @throws TrustError `WrongKey`, `IdentityNotAllowed`, `Expired`, `UnknownFormat`, `DataDamaged`, `NoneFound`, `AuthorityInvalid`
  */
-export function verifyByCertificate(envelope: SignedEnvelope, authority: X509Authority, { now }: { readonly now: Date }): VerifiedIdentity {
+export function demandCertificate(signed: Signed, authority: X509Authority, { now }: { readonly now: Date }): VerifiedIdentity {
   const trust = trustOf(authority)
-  const signature = onlySignature(envelope)
-  const [leaf, ...carried] = signerCertificates(envelope)
+  const [leaf, ...carried] = signerCertificates(signed.what, signed.material)
   if (leaf === undefined)
     throw new TrustError(
       'WrongKey',
-      `The signature ${envelope.referrer} names no certificate: ${authority.name} vouches for certificates only.`,
+      `The signature of ${signed.what} names no certificate: ${authority.name} vouches for certificates only.`,
     )
-  const signedAt = timeOfSigning(envelope, signature, authority, trust)
+  const signedAt = timeOfSigning(signed, authority, trust)
   const [, issuer] = demandChain(leaf, {
     roots: trust.roots,
     intermediates: [...carried, ...trust.intermediates],
@@ -46,39 +44,35 @@ export function verifyByCertificate(envelope: SignedEnvelope, authority: X509Aut
     authority.identities,
     authority.name,
   )
-  if (!signatureHolds(envelope.signed, leaf.x509.publicKey, signature))
-    throw new TrustError(
-      'DataDamaged',
-      `The signature ${envelope.referrer} was not made with the key of its certificate ${described(leaf)}.`,
-    )
+  if (!signed.content.holds(leaf.x509.publicKey))
+    throw new TrustError('DataDamaged', `The signature of ${signed.what} was not made with the key of its certificate ${described(leaf)}.`)
   return { authority: authority.name, identity: subject, issuer: issuer?.subjectText, ...(signedAt ? { signedAt } : {}) }
 }
 
 /** The certificates that came with a signature, its signer's first. @throws TrustError `UnknownFormat` */
-export function signerCertificates(envelope: SignedEnvelope): Certificate[] {
-  const given = envelope.material.certificates ?? []
+export function signerCertificates(what: string, material: SigningMaterial): Certificate[] {
+  const given = material.certificates ?? []
   if (given.length > maxCertificates)
-    throw new TrustError('UnknownFormat', `${envelope.referrer} has ${given.length} certificates; at most ${maxCertificates} are read.`)
+    throw new TrustError('UnknownFormat', `There are ${given.length} certificates with ${what}; at most ${maxCertificates} are read.`)
   return given.flatMap((one) => {
-    if (one.length > 2 * maxCertificateBytes)
-      throw new TrustError('UnknownFormat', `${envelope.referrer} has a certificate that is too large.`)
-    const ders = refusing('UnknownFormat', `${envelope.referrer} has a certificate that is neither PEM nor DER in base64.`, () =>
+    if (one.length > 2 * maxCertificateBytes) throw new TrustError('UnknownFormat', `A certificate of ${what} is too large.`)
+    const ders = refusing('UnknownFormat', `A certificate of ${what} is neither PEM nor DER in base64.`, () =>
       one.includes('-----BEGIN') ? certificatesOfPem(one) : [Buffer.from(one, 'base64')],
     )
     return ders.map(readCertificate)
   })
 }
 
-function timeOfSigning(envelope: SignedEnvelope, signature: Uint8Array, authority: X509Authority, trust: Trust): Date | undefined {
-  const stamps = envelope.material.timestamps ?? []
+function timeOfSigning(signed: Signed, authority: X509Authority, trust: Trust): Date | undefined {
+  const stamps = signed.material.timestamps ?? []
   if (stamps.length > maxTimestamps)
-    throw new TrustError('UnknownFormat', `${envelope.referrer} has ${stamps.length} time stamps; at most ${maxTimestamps} are read.`)
+    throw new TrustError('UnknownFormat', `There are ${stamps.length} time stamps with ${signed.what}; at most ${maxTimestamps} are read.`)
   const times: number[] = []
   let refusal: unknown
   // Where no timestamp authority is believed, a time stamp proves nothing and harms nothing.
   for (const stamp of trust.timestampRoots.length > 0 ? stamps : []) {
     try {
-      times.push(demandTimestamp(stamp, signature, { roots: trust.timestampRoots, known: trust.timestampSigners }).getTime())
+      times.push(demandTimestamp(stamp, signed.content.signature, { roots: trust.timestampRoots, known: trust.timestampSigners }).getTime())
     } catch (error) {
       refusal ??= error
     }
@@ -86,7 +80,7 @@ function timeOfSigning(envelope: SignedEnvelope, signature: Uint8Array, authorit
   if (times.length > 0) return new Date(Math.min(...times))
   if (refusal !== undefined) throw refusal
   if (authority.requireTimestamp === true)
-    throw new TrustError('NoneFound', `The signature ${envelope.referrer} has no time stamp, and ${authority.name} demands one.`)
+    throw new TrustError('NoneFound', `The signature of ${signed.what} has no time stamp, and ${authority.name} demands one.`)
   return undefined
 }
 
