@@ -18,6 +18,13 @@ const refusals: ReadonlySet<string> = new Set([
   'RootSignature',
   'RootChainBroken',
   'KeyNotAllowed',
+  'NoneFound',
+  'UnknownFormat',
+  'WrongKey',
+  'IdentityNotAllowed',
+  'Expired',
+  'TooOld',
+  'PredicateRefused',
 ])
 
 /** Wrong words on the command line. */
