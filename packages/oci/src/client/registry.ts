@@ -2,6 +2,7 @@ import type { CallOptions } from '../content.ts'
 import { OciError } from '../errors.ts'
 import { isHost, isRepository } from '../reference.ts'
 import type { Credentials } from './authorizer.ts'
+import { listRepositories } from './catalog.ts'
 import { Repository } from './repository.ts'
 import { defaultRetry, type RetryPolicy } from './retry.ts'
 import { Transport } from './transport.ts'
@@ -60,6 +61,11 @@ export class Registry {
     await this.#transport.call({ method: 'GET', to: '/v2/', scope: '', accept: [200], signal: options.signal }, (answer) =>
       answer.discard(),
     )
+  }
+
+  /** Names of its repositories. @throws OciError `NotFound`, `Denied` or `Unsupported` where it does not tell them */
+  repositories(options: CallOptions = {}): Promise<string[]> {
+    return listRepositories(this.#transport, options)
   }
 
   /** Ends idle and running connections. */

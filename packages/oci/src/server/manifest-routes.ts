@@ -24,17 +24,20 @@ export async function serveManifest(store: Store, visit: Visit, repository: stri
   }
 }
 
-/** `/v2/<name>/tags/list`, in lexical order without regard to case (distribution-spec, "Listing Tags") */
-export async function serveTags(store: Store, visit: Visit, repository: string): Promise<void> {
-  if (!(await store.exists(repository))) throw new Refusal(404, 'NAME_UNKNOWN', 'no such repository')
-  const tags = (await store.tags(repository)).sort(byTag)
+/**
+ * `/v2/<name>/tags/list`, in lexical order without regard to case (distribution-spec, "Listing Tags")
+ * @param known tags that are known from elsewhere, instead of those that are here
+ */
+export async function serveTags(store: Store, visit: Visit, repository: string, known?: readonly string[]): Promise<void> {
+  if (known === undefined && !(await store.exists(repository))) throw new Refusal(404, 'NAME_UNKNOWN', 'no such repository')
+  const tags = [...(known ?? (await store.tags(repository)))].sort(byTag)
   const { names, next } = page(visit.query, tags, byTag)
   answerJson(visit, linkHeader(`/v2/${repository}/tags/list`, next), { name: repository, tags: names })
 }
 
-/** `/v2/_catalog` */
-export async function serveCatalog(store: Store, visit: Visit): Promise<void> {
-  const { names, next } = page(visit.query, await store.repositories(), byCodeUnit)
+/** `/v2/_catalog`, of the repositories that may be pulled from */
+export async function serveCatalog(store: Store, visit: Visit, mayPull: (repository: string) => boolean): Promise<void> {
+  const { names, next } = page(visit.query, (await store.repositories()).filter(mayPull), byCodeUnit)
   answerJson(visit, linkHeader('/v2/_catalog', next), { repositories: names })
 }
 

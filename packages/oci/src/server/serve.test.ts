@@ -119,7 +119,7 @@ describe('the registry', () => {
         expect([400, 404, 405], `${method} ${path}`).toContain(status)
       }
     }
-    expect((await readdir(registry.root)).sort()).toEqual(['blobs', 'lock', 'repositories', 'tmp', 'uploads'])
+    expect((await readdir(registry.root)).sort()).toEqual(['audit', 'blobs', 'lock', 'repositories', 'tmp', 'upkeep', 'uploads'])
     expect(await readdir(join(registry.root, 'repositories'))).toEqual([])
   })
 

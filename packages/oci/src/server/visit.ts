@@ -8,6 +8,8 @@ export interface Visit {
   readonly response: ServerResponse
   readonly method: string
   readonly query: URLSearchParams
+  /** Told how many bytes of the body have come, before the last of them are used; throwing refuses the rest. */
+  readonly arrived?: ((bytes: number) => Promise<void>) | undefined
 }
 
 /** Answers with a body in memory; a HEAD request gets the headers only. */
@@ -49,7 +51,17 @@ export function refuse(visit: Visit, refusal: Refusal): void {
 
 export function incoming(visit: Visit): Incoming {
   // A loop that throws would destroy the request, and the answer with it.
-  return { content: visit.request.iterator({ destroyOnReturn: false }), cut: () => visit.request.destroy() }
+  const content = visit.request.iterator({ destroyOnReturn: false })
+  return { content: visit.arrived === undefined ? content : told(content, visit.arrived), cut: () => visit.request.destroy() }
+}
+
+async function* told(content: AsyncIterable<Uint8Array>, arrived: (bytes: number) => Promise<void>): AsyncGenerator<Uint8Array> {
+  let bytes = 0
+  for await (const chunk of content) {
+    bytes += chunk.length
+    await arrived(bytes)
+    yield chunk
+  }
 }
 
 /** A request's body in memory. @throws Refusal SIZE_INVALID (413) */

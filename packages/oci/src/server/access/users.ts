@@ -1,17 +1,20 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 
+/** `read`: pull everything; `write`: and push and delete everything; `admin`: and keep the registry (tokens, retention, mirrors). */
+export type UserAccess = 'read' | 'write' | 'admin'
+
 export interface RegistryUser {
   readonly name: string
   readonly password: string
-  readonly access: 'read' | 'write'
+  readonly access: UserAccess
 }
 
 export interface KnownUser {
   readonly name: string
-  readonly access: 'read' | 'write'
+  readonly access: UserAccess
 }
 
-/** Checks Basic credentials (RFC 7617) in a time that tells nothing: hashes are compared, for every user, to the end. */
+/** Checks names and passwords in a time that tells nothing: hashes are compared, for every user, to the end. */
 export class Users {
   readonly #users: readonly { user: KnownUser; nameHash: Buffer; passwordHash: Buffer }[]
 
@@ -23,17 +26,14 @@ export class Users {
     }))
   }
 
-  authenticate(authorization: string | undefined): KnownUser | undefined {
-    const encoded = /^basic +([A-Za-z0-9+/_-]+=*) *$/i.exec(authorization ?? '')?.[1]
-    const text = encoded === undefined ? '' : Buffer.from(encoded, 'base64').toString('utf8')
-    const colon = text.indexOf(':')
-    const nameHash = sha256(text.slice(0, Math.max(0, colon)))
-    const passwordHash = sha256(text.slice(colon + 1))
+  authenticate(given: { readonly username: string; readonly password: string }): KnownUser | undefined {
+    const nameHash = sha256(given.username)
+    const passwordHash = sha256(given.password)
     let found: KnownUser | undefined
     for (const candidate of this.#users) {
       const sameName = timingSafeEqual(candidate.nameHash, nameHash)
       const samePassword = timingSafeEqual(candidate.passwordHash, passwordHash)
-      if (sameName && samePassword && colon >= 0) found = candidate.user
+      if (sameName && samePassword) found = candidate.user
     }
     return found
   }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { basic, reader, startRegistry, writer } from '../testing/registry.ts'
+import { basic, reader, startRegistry, writer } from '../../testing/registry.ts'
 import { LoginGuard } from './login-guard.ts'
 
 describe('wrong passwords', () => {
