@@ -30,5 +30,15 @@ export {
 export { signPredicateType } from './signature/statement.ts'
 export { type VerifyOptions, verifyArtifact } from './signature/verify.ts'
 export type { Authority, IdentityRule, KeyAuthority, SigstoreAuthority, VerifiedIdentity, X509Authority } from './sigstore/authority.ts'
+export {
+  type KeylessOptions,
+  logSignature,
+  openKeylessKey,
+  readSigningConfig,
+  type SigningServices,
+  type TimestampOptions,
+  timestamp,
+} from './sigstore/making.ts'
+export type { LoggedBundle, LogOptions } from './sigstore/transparency.ts'
 export { type BlobArtifact, type VerifiedBlob, type VerifyBlobOptions, verifyBlob } from './sigstore/verify-blob.ts'
 export { verifyEnvelope } from './sigstore/verify-envelope.ts'
