@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 
 export interface CommandOptions {
   readonly cwd?: string
@@ -8,13 +9,15 @@ export interface CommandOptions {
   readonly timeoutMs: number
   /** The most bytes to take from its standard output. */
   readonly maximumOutput: number
+  /** The most memory (resident, in bytes) that it may take; watched where the system has /proc. */
+  readonly maximumMemory?: number
   readonly signal?: AbortSignal | undefined
 }
 
 /** How a command failed; the caller makes its own error of it. */
 export class CommandFailure extends Error {
   override readonly name = 'CommandFailure'
-  readonly reason: 'NotStarted' | 'Failed' | 'Timeout' | 'TooMuchOutput'
+  readonly reason: 'NotStarted' | 'Failed' | 'Timeout' | 'TooMuchOutput' | 'TooMuchMemory'
 
   constructor(reason: CommandFailure['reason'], message: string, cause?: unknown) {
     super(message, cause === undefined ? undefined : { cause })
@@ -54,6 +57,8 @@ export async function runCommand(command: readonly string[], options: CommandOpt
     const onAbort = () => stop(options.signal?.reason)
     options.signal?.addEventListener('abort', onAbort, { once: true })
     const timer = setTimeout(() => stop(new CommandFailure('Timeout', `took longer than ${options.timeoutMs / 1000} s`)), options.timeoutMs)
+    const watch =
+      options.maximumMemory === undefined ? undefined : watchMemory(child.pid, options.maximumMemory, (failure) => stop(failure))
     const output: Buffer[] = []
     let size = 0
     child.stdout.on('data', (chunk: Buffer) => {
@@ -67,6 +72,7 @@ export async function runCommand(command: readonly string[], options: CommandOpt
     })
     const finish = (end: () => void) => {
       clearTimeout(timer)
+      clearInterval(watch)
       options.signal?.removeEventListener('abort', onAbort)
       end()
     }
@@ -79,4 +85,20 @@ export async function runCommand(command: readonly string[], options: CommandOpt
       }),
     )
   })
+}
+
+const pageBytes = 4096
+const watchEveryMs = 20
+
+/** Ends a command that takes more than it may. A limit of the kernel's would count what Go reserves and never uses. */
+function watchMemory(pid: number | undefined, bound: number, stop: (failure: CommandFailure) => void): NodeJS.Timeout | undefined {
+  if (pid === undefined) return undefined
+  return setInterval(() => {
+    try {
+      const pages = Number(readFileSync(`/proc/${pid}/statm`, 'utf8').split(' ')[1])
+      if (pages * pageBytes > bound) stop(new CommandFailure('TooMuchMemory', `took more than ${bound} bytes of memory`))
+    } catch {
+      // It is gone, or this system has no /proc.
+    }
+  }, watchEveryMs)
 }

@@ -1,7 +1,17 @@
 import { type ContentTarget, type Descriptor, digestOf, mediaTypes, pushArtifact } from '@muster/oci'
 import { canonicalYaml } from './canonical.ts'
 import { BundleError } from './errors.ts'
-import { annotations, type BundleConfig, type BundleImage, bundleTypes } from './format.ts'
+import {
+  annotations,
+  type BundleChart,
+  type BundleConfig,
+  type BundleHook,
+  type BundleImage,
+  bundleTypes,
+  type LeftOut,
+  type NestedBundle,
+} from './format.ts'
+import type { ImageFieldText } from './image-rules.ts'
 import { limits } from './limits.ts'
 import type { KubeObjectLike } from './object.ts'
 import { writeUstar } from './ustar.ts'
@@ -18,6 +28,12 @@ export interface BundleContent {
   readonly description?: string
   readonly components: readonly Component[]
   readonly images: readonly BundleImage[]
+  /** Included bundles, which must be in the target already. */
+  readonly bundles?: readonly NestedBundle[]
+  readonly imageFields?: readonly ImageFieldText[]
+  readonly charts?: readonly BundleChart[]
+  readonly hooks?: readonly BundleHook[]
+  readonly leftOut?: readonly LeftOut[]
 }
 
 /**
@@ -61,7 +77,15 @@ export async function writeBundle(
       digest: digestOf(bytes),
       objects: component.objects.length,
     })),
-    objects: content.components.reduce((sum, { objects }) => sum + objects.length, 0),
+    objects:
+      content.components.reduce((sum, { objects }) => sum + objects.length, 0) +
+      (content.bundles ?? []).reduce((sum, { objects }) => sum + objects, 0),
+    // Left out where there is nothing to say: what was made before these were known keeps its digest.
+    ...some('bundles', content.bundles),
+    ...some('imageFields', content.imageFields),
+    ...some('charts', content.charts),
+    ...some('hooks', content.hooks),
+    ...some('leftOut', content.leftOut),
   }
   if (config.objects > limits.objects) throw tooLarge(content.name, `${config.objects} objects`, `${limits.objects}`)
   const total = layers.reduce((sum, { bytes }) => sum + bytes.length, 0)
@@ -88,6 +112,10 @@ export async function writeBundle(
   return { descriptor: { ...descriptor, artifactType: bundleTypes.bundle }, config }
 }
 
+function some<K extends string, T>(key: K, values: readonly T[] = []): { [P in K]?: T[] } {
+  return (values.length === 0 ? {} : { [key]: [...values] }) as { [P in K]?: T[] }
+}
+
 function indexOf(content: BundleContent, manifest: Descriptor): object {
   return {
     schemaVersion: 2,
@@ -95,6 +123,13 @@ function indexOf(content: BundleContent, manifest: Descriptor): object {
     artifactType: bundleTypes.bundle,
     manifests: [
       { mediaType: manifest.mediaType, digest: manifest.digest, size: manifest.size, artifactType: bundleTypes.content },
+      ...(content.bundles ?? []).map(({ name, version, digest, size }) => ({
+        mediaType: mediaTypes.imageIndex,
+        digest,
+        size,
+        artifactType: bundleTypes.bundle,
+        annotations: { [annotations.title]: name, [annotations.version]: version },
+      })),
       ...content.images.map(({ name, digest, mediaType, size }) => ({
         mediaType,
         digest,

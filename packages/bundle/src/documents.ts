@@ -1,5 +1,6 @@
 import {
   type Document,
+  type DocumentOptions,
   isAlias,
   isCollection,
   isMap,
@@ -7,8 +8,10 @@ import {
   isScalar,
   LineCounter,
   type Node,
+  type ParseOptions,
   parseAllDocuments,
   type ScalarTag,
+  type SchemaOptions,
   visit,
 } from 'yaml'
 import { BundleError, type BundleErrorCode } from './errors.ts'
@@ -75,6 +78,18 @@ const kubernetesScalars: ScalarTag[] = [
   },
 ]
 
+/** How YAML is read here. */
+export const yamlOptions: ParseOptions & DocumentOptions & SchemaOptions = {
+  version: '1.2',
+  schema: 'failsafe',
+  customTags: (tags) => [...tags, ...kubernetesScalars, 'merge'],
+  stringKeys: true,
+  // Checked below in linear time.
+  uniqueKeys: false,
+  prettyErrors: false,
+  logLevel: 'silent',
+}
+
 function readInteger(text: string, onError: (message: string) => void): number {
   const negative = text.startsWith('-')
   const digits = text.replace(/^[-+]/, '').replaceAll('_', '')
@@ -104,14 +119,7 @@ export function readDocuments(text: string, options: ReadOptions): SourceDocumen
   const documents = guard(options, () =>
     parseAllDocuments(text, {
       lineCounter: lines,
-      version: '1.2',
-      schema: 'failsafe',
-      customTags: (tags) => [...tags, ...kubernetesScalars, 'merge'],
-      stringKeys: true,
-      // Checked below in linear time.
-      uniqueKeys: false,
-      prettyErrors: false,
-      logLevel: 'silent',
+      ...yamlOptions,
     }),
   )
   if (!Array.isArray(documents)) return []

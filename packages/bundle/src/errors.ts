@@ -10,6 +10,14 @@ export type BundleErrorCode =
   | 'ImageUnresolved'
   /** Kustomize could not be run, or said no. */
   | 'KustomizeFailed'
+  /** Helm could not be had or run, or said no; or the chart is none. */
+  | 'HelmFailed'
+  /** A chart that renders to something else each time. */
+  | 'ChartNotDeterministic'
+  /** An archive or folder holds what must not be unpacked: a path that leaves it, a link, a device. */
+  | 'ArchiveUnsafe'
+  /** A bundle that is included is another one than was said, or includes itself. */
+  | 'NestedBundle'
   /** A kustomization names something outside this machine. */
   | 'RemoteResource'
   /** The Go module that holds the manifests could not be had, or is another one than was pinned. */

@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { type ImageFieldText, imageFieldPattern } from './image-rules.ts'
 import { limits } from './limits.ts'
 
 /** Media and artifact types of a bundle. */
@@ -34,17 +35,69 @@ const digest = z.string().regex(/^sha256:[0-9a-f]{64}$/)
 const size = z.int().min(0)
 const imageName = z.string().min(1).max(512)
 
-export const configSchema = z.object({
-  name: bundleName,
-  version: semanticVersion,
-  description: z.string().max(1000).optional(),
-  images: z.array(z.object({ name: imageName, digest, mediaType: z.string().max(255), size })).max(20_000),
-  components: z
-    .array(z.object({ name: bundleName, digest, objects: z.int().min(0).max(limits.objects) }))
-    .min(1)
-    .max(limits.components),
-  objects: z.int().min(0).max(limits.objects),
+export const imageFieldSchema = z.strictObject({
+  apiGroup: z
+    .string()
+    .regex(/^[a-z0-9][a-z0-9.-]{0,252}$/, 'must be an API group, without version')
+    .or(z.literal(''))
+    .default(''),
+  kind: z.string().regex(/^[A-Za-z][A-Za-z0-9]{0,62}$/, 'must be a kind'),
+  path: z.string().max(500).regex(imageFieldPattern, 'must be a path such as spec.containers[*].image'),
 })
+
+const text = z.string().max(4096)
+const shallow = z.unknown().refine((value) => !isDeep(value, limits.depth), `is nested more than ${limits.depth} levels deep`)
+
+const parameterSchema = z.object({
+  name: text,
+  type: z.enum(['string', 'number', 'integer', 'boolean', 'array', 'object', 'any']),
+  default: shallow.optional(),
+  value: shallow.optional(),
+  description: text.optional(),
+})
+
+const chartSchema = z.object({
+  component: bundleName,
+  name: text,
+  version: text,
+  appVersion: text.optional(),
+  release: text,
+  namespace: text,
+  kubeVersion: text,
+  parameters: z.array(parameterSchema).max(limits.parameters),
+  schema: shallow,
+  schemaFrom: z.enum(['values.schema.json', 'values.yaml']),
+})
+
+const hookSchema = z.object({ component: bundleName, object: text, events: z.array(text).max(20), weight: z.int().optional() })
+const leftOutSchema = z.object({ component: bundleName, from: text, why: text })
+const nestedSchema = z.object({ name: bundleName, version: semanticVersion, digest, size, objects: z.int().min(0).max(limits.objects) })
+
+export const configSchema = z
+  .object({
+    name: bundleName,
+    version: semanticVersion,
+    description: z.string().max(1000).optional(),
+    images: z.array(z.object({ name: imageName, digest, mediaType: z.string().max(255), size })).max(20_000),
+    components: z.array(z.object({ name: bundleName, digest, objects: z.int().min(0).max(limits.objects) })).max(limits.components),
+    objects: z.int().min(0).max(limits.objects),
+    bundles: z.array(nestedSchema).max(limits.nestedBundles).optional(),
+    imageFields: z.array(imageFieldSchema).max(limits.imageFields).optional(),
+    charts: z.array(chartSchema).max(limits.components).optional(),
+    hooks: z.array(hookSchema).max(limits.objects).optional(),
+    leftOut: z.array(leftOutSchema).max(limits.objects).optional(),
+  })
+  .refine((value) => value.components.length + (value.bundles?.length ?? 0) > 0, 'holds neither a component nor a bundle')
+
+/** Without recursion, so that what is nested without end overflows nothing. */
+function isDeep(value: unknown, bound: number): boolean {
+  let level: unknown[] = [value]
+  for (let depth = 0; level.length > 0; depth += 1) {
+    if (depth > bound) return true
+    level = level.flatMap((item) => (typeof item === 'object' && item !== null ? Object.values(item) : []))
+  }
+  return false
+}
 
 /** An image of a bundle. `name` is what manifests say, without digest; `size` is that of its manifest or index, in bytes. */
 export interface BundleImage {
@@ -54,17 +107,79 @@ export interface BundleImage {
   size: number
 }
 
+/** A value that a chart was rendered with, as its values.yaml documents it. */
+export interface ChartParameter {
+  /** `image.tag` */
+  readonly name: string
+  readonly type: z.infer<typeof parameterSchema>['type']
+  /** Of values.yaml; left out where it is null. */
+  readonly default?: unknown
+  /** What this bundle was made with, where that is another. */
+  readonly value?: unknown
+  /** The comment above it. */
+  readonly description?: string
+}
+
+/** A Helm chart that a component was rendered from. */
+export interface BundleChart {
+  readonly component: string
+  readonly name: string
+  readonly version: string
+  readonly appVersion?: string
+  /** What templates saw as `.Release.Name`, `.Release.Namespace`, `.Capabilities.KubeVersion`. */
+  readonly release: string
+  readonly namespace: string
+  readonly kubeVersion: string
+  readonly parameters: readonly ChartParameter[]
+  /** JSON Schema of the values: the chart's own, or one made of values.yaml. */
+  readonly schema: unknown
+  readonly schemaFrom: 'values.schema.json' | 'values.yaml'
+}
+
+/** An object that Helm would run at a moment of a release's life. */
+export interface BundleHook {
+  readonly component: string
+  /** `Job shop/migrate` */
+  readonly object: string
+  /** `pre-install`, `post-install`, `pre-upgrade`, `post-upgrade` */
+  readonly events: readonly string[]
+  readonly weight?: number
+}
+
+/** What a chart has and the bundle has not. */
+export interface LeftOut {
+  readonly component: string
+  /** The template. */
+  readonly from: string
+  readonly why: string
+}
+
+/** A bundle in a bundle. `size` is that of its index, in bytes; `objects` are those of all its levels. */
+export interface NestedBundle {
+  readonly name: string
+  readonly version: string
+  readonly digest: string
+  readonly size: number
+  readonly objects: number
+}
+
 /** bundle.json: what a bundle says about itself. */
 export interface BundleConfig {
   name: string
   version: string
   description?: string
-  /** Sorted by name, then digest. */
+  /** Sorted by name, then digest; those of nested bundles are among them. */
   images: BundleImage[]
   /** In the order of bundle.yaml; `digest` is that of the component's layer. */
   components: { name: string; digest: string; objects: number }[]
-  /** In all components together. */
+  /** In all components and nested bundles together. */
   objects: number
+  bundles?: NestedBundle[]
+  /** Where its custom resources name images, beside what is known already. */
+  imageFields?: ImageFieldText[]
+  charts?: BundleChart[]
+  hooks?: BundleHook[]
+  leftOut?: LeftOut[]
 }
 
 /** The tag under which a version is published: a tag has no `+`, so `_` stands for it. */

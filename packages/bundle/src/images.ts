@@ -1,5 +1,6 @@
 import { parseReference } from '@muster/oci'
 import { BundleError } from './errors.ts'
+import { type ImageRule, rulesFor } from './image-rules.ts'
 import { describeObject, isRecord, type KubeObjectLike } from './object.ts'
 
 /** An image that an object names. */
@@ -24,12 +25,35 @@ const podSpecs: ReadonlyMap<string, readonly string[]> = new Map([
 ])
 const containerLists = ['initContainers', 'containers', 'ephemeralContainers']
 
-/** All images that an object would run or mount: containers of every sort, and volumes of type image (PodSpec, core/v1). */
-export function imagesOf(object: KubeObjectLike): ImageField[] {
+/**
+ * All images that an object would run or mount: containers of every sort, and volumes of type image (PodSpec, core/v1); in custom
+ * resources where rules say so, those that are known and `rules`.
+ */
+export function imagesOf(object: KubeObjectLike, rules: readonly ImageRule[] = []): ImageField[] {
   const slash = object.apiVersion.indexOf('/')
   const group = slash < 0 ? '' : object.apiVersion.slice(0, slash)
   const way = podSpecs.get(`${group}/${object.kind}`)
-  if (way === undefined) return []
+  const found = way === undefined ? [] : podImages(object, way)
+  for (const rule of rulesFor(group, object.kind, rules)) {
+    for (const field of fieldsAt(object, rule.path, [])) {
+      if (!found.some(({ path }) => path.join('\u0000') === field.path.join('\u0000'))) found.push(field)
+    }
+  }
+  return found
+}
+
+/** Texts at a rule's path. What is no text, or empty, is no image. */
+function fieldsAt(value: unknown, rest: readonly string[], path: readonly PropertyKey[]): ImageField[] {
+  const [key, ...more] = rest
+  if (key === undefined) return typeof value === 'string' && value !== '' ? [{ image: value, path }] : []
+  if (key === '*') {
+    if (Array.isArray(value)) return value.flatMap((item, at) => fieldsAt(item, more, [...path, at]))
+    return isRecord(value) ? Object.entries(value).flatMap(([name, item]) => fieldsAt(item, more, [...path, name])) : []
+  }
+  return isRecord(value) && Object.hasOwn(value, key) ? fieldsAt(value[key], more, [...path, key]) : []
+}
+
+function podImages(object: KubeObjectLike, way: readonly string[]): ImageField[] {
   const spec = way.reduce<unknown>((value, key) => (isRecord(value) ? value[key] : undefined), object)
   if (!isRecord(spec)) return []
   const found: ImageField[] = []
@@ -53,15 +77,16 @@ function entriesOf(value: unknown): unknown[] {
 }
 
 /** The object with its images replaced; the one given is left as it is. */
-export function withImages(object: KubeObjectLike, replace: (image: string) => string): KubeObjectLike {
-  const fields = imagesOf(object)
+export function withImages(object: KubeObjectLike, replace: (image: string) => string, rules: readonly ImageRule[] = []): KubeObjectLike {
+  const fields = imagesOf(object, rules)
   if (fields.length === 0) return object
   const copy = structuredClone(object)
   for (const { image, path } of fields) {
     let holder: unknown = copy
     for (const key of path.slice(0, -1))
       holder = Array.isArray(holder) ? holder[Number(key)] : isRecord(holder) ? holder[String(key)] : undefined
-    if (isRecord(holder)) holder[String(path.at(-1))] = replace(image)
+    if (Array.isArray(holder)) holder[Number(path.at(-1))] = replace(image)
+    else if (isRecord(holder)) holder[String(path.at(-1))] = replace(image)
   }
   return copy
 }
@@ -97,6 +122,6 @@ export function readImage(text: string, where: string): WrittenImage {
 }
 
 /** Every image of an object, taken apart. @throws BundleError `ManifestInvalid` naming the object */
-export function readImages(object: KubeObjectLike, where: string): WrittenImage[] {
-  return imagesOf(object).map(({ image }) => readImage(image, `${where} (${describeObject(object)})`))
+export function readImages(object: KubeObjectLike, where: string, rules: readonly ImageRule[] = []): WrittenImage[] {
+  return imagesOf(object, rules).map(({ image }) => readImage(image, `${where} (${describeObject(object)})`))
 }

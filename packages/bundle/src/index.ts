@@ -1,10 +1,25 @@
+export type { FindArtifact, RenderOptions } from './components.ts'
 export type { BundleContent, Component } from './content.ts'
 export { BundleError, type BundleErrorCode } from './errors.ts'
-export { type BundleConfig, type BundleImage, bundleTypes, versionTag } from './format.ts'
+export {
+  type BundleChart,
+  type BundleConfig,
+  type BundleHook,
+  type BundleImage,
+  bundleTypes,
+  type ChartParameter,
+  type LeftOut,
+  type NestedBundle,
+  versionTag,
+} from './format.ts'
+export { helmVersion } from './helm/defaults.ts'
+export { type HelmProgramOptions, helmProgram } from './helm/program.ts'
+export { type HelmRequest, helmWith, type RenderHelm } from './helm/render.ts'
 export { imagesOf } from './images.ts'
 export { kustomizeWith, type RenderKustomize } from './kustomize.ts'
-export { type FindImage, type FoundImage, imageSourceOf, type MakeBundleOptions, makeBundle } from './make.ts'
+export { type FindImage, type FoundImage, imageSourceOf, type MadeBundle, type MakeBundleOptions, makeBundle } from './make.ts'
 export { type FetchGoModule, goModuleWith } from './module.ts'
 export { describeObject, type KubeObjectLike } from './object.ts'
 export { type ReadBundle, readBundle } from './read.ts'
 export { type BundleSource, bundleFileName, type ComponentSource, type ImageOrigin, type ImageSource, loadSource } from './source.ts'
+export type { ImageWarning } from './warnings.ts'

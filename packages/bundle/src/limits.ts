@@ -17,6 +17,22 @@ export const limits = {
   depth: 100,
   /** A file that is read while a bundle is made. */
   sourceFileBytes: 32 * mebibyte,
-  /** What Kustomize may write. */
+  /** What Kustomize and Helm may write. */
   renderedBytes: 64 * mebibyte,
+  /** Memory of a rendering Helm: templates can be made to take all there is. */
+  renderMemoryBytes: 1024 * mebibyte,
+  /** A packed chart or a layer of an imgpkg bundle. */
+  packedBytes: 32 * mebibyte,
+  /** What it unpacks to, all files together, and the number of its files. */
+  unpackedBytes: 64 * mebibyte,
+  unpackedFiles: 10_000,
+  /** values.yaml, values.schema.json, Chart.yaml, .imgpkg/images.yml: each. */
+  chartFileBytes: mebibyte,
+  /** Parameters of a chart that are kept. */
+  parameters: 5000,
+  /** Bundles in a bundle, all levels together, and the levels. */
+  nestedBundles: 64,
+  nestedDepth: 4,
+  /** Rules that say where custom resources name images. */
+  imageFields: 200,
 } as const

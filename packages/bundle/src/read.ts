@@ -9,10 +9,12 @@ import {
   readBlob,
   readJson,
 } from '@muster/oci'
+import type * as z from 'zod'
 import { readCanonicalYaml } from './canonical-read.ts'
 import { readDocuments } from './documents.ts'
 import { BundleError } from './errors.ts'
-import { annotations, type BundleConfig, bundleTypes, configSchema } from './format.ts'
+import { annotations, type BundleConfig, bundleTypes, configSchema, type NestedBundle } from './format.ts'
+import { imageRule } from './image-rules.ts'
 import { readImages } from './images.ts'
 import { limits } from './limits.ts'
 import { checkObject, describeObject, identityOf, type KubeObjectLike } from './object.ts'
@@ -22,8 +24,10 @@ import { readUstar } from './ustar.ts'
 export interface ReadBundle {
   readonly descriptor: Descriptor
   readonly config: BundleConfig
-  /** Component by component, in the order of the bundle. */
+  /** Those of included bundles first, then component by component, in the order of the bundle. */
   readonly objects: KubeObjectLike[]
+  /** Included bundles of all levels, each before the one that includes it. */
+  readonly nested: NestedBundle[]
   /** `name` as manifests say it, without digest. */
   readonly images: { name: string; descriptor: Descriptor }[]
 }
@@ -41,24 +45,37 @@ export async function readBundle(
   options: { readonly signal?: AbortSignal | undefined } = {},
 ): Promise<ReadBundle> {
   try {
-    return await read(source, bundle, options.signal)
+    return await read(source, bundle, { signal: options.signal, depth: 0, seen: new Set(), bytes: 0 })
   } catch (error) {
     throw translate(error, typeof bundle === 'string' ? bundle : bundle.digest)
   }
 }
 
-async function read(
-  source: ContentSource,
-  bundle: Pick<Descriptor, 'digest' | 'size'> | string,
-  signal: AbortSignal | undefined,
-): Promise<ReadBundle> {
+/** What all levels of a bundle share. */
+interface Reading {
+  readonly signal: AbortSignal | undefined
+  readonly depth: number
+  /** Bundles that were read, or are being read. */
+  readonly seen: Set<string>
+  /** Of manifests, so far. */
+  bytes: number
+}
+
+async function read(source: ContentSource, bundle: Pick<Descriptor, 'digest' | 'size'> | string, reading: Reading): Promise<ReadBundle> {
+  const { signal } = reading
   const digest = typeof bundle === 'string' ? bundle : bundle.digest
+  if (reading.seen.has(digest)) throw invalid(digest, 'it is included twice, or includes itself')
+  reading.seen.add(digest)
+  if (reading.depth > limits.nestedDepth) throw tooLarge(digest, 'bundles in bundles', limits.nestedDepth)
+  if (reading.seen.size > limits.nestedBundles + 1) throw tooLarge(digest, 'included bundles', limits.nestedBundles)
   const { bytes, descriptor } = await manifestOf(source, digest, typeof bundle === 'string' ? undefined : bundle.size, signal)
   const index = parseManifest(bytes, descriptor.mediaType)
   if (index.mediaType !== mediaTypes.imageIndex || index.artifactType !== bundleTypes.bundle) {
     throw invalid(digest, `it is ${index.artifactType ?? index.mediaType}, not ${bundleTypes.bundle}`)
   }
-  const [first, ...rest] = index.manifests
+  const [first, ...entries] = index.manifests
+  const included = entries.filter(({ artifactType }) => artifactType === bundleTypes.bundle)
+  const rest = entries.filter((entry) => !included.includes(entry))
   if (first?.artifactType !== bundleTypes.content || index.blobs.length > 0)
     throw invalid(digest, 'its index does not begin with its content')
   const images = rest.map((entry) => {
@@ -66,13 +83,44 @@ async function read(
     if (name === undefined) throw invalid(digest, `its index holds ${entry.digest}, which is no image with a name`)
     return { name, descriptor: { mediaType: entry.mediaType, digest: entry.digest, size: entry.size } }
   })
-  const { config, layers } = await readContent(source, first, digest, signal)
+  const { config, layers } = await readContent(source, first, digest, reading)
   if (index.annotations?.[annotations.title] !== config.name || index.annotations[annotations.version] !== config.version) {
     throw invalid(digest, 'index and bundle.json give different names or versions')
   }
-  const objects = await readObjects(source, config, layers, digest, signal)
+  const nested = await readNested(source, config, included, digest, reading)
+  const objects = nested.flatMap((one) => one.objects)
+  await readObjects(source, config, layers, digest, objects, signal)
   checkImages(config, images, objects, digest)
-  return { descriptor: { ...descriptor, artifactType: bundleTypes.bundle }, config, objects, images }
+  return {
+    descriptor: { ...descriptor, artifactType: bundleTypes.bundle },
+    config,
+    objects,
+    images,
+    nested: [...nested.flatMap((one) => one.nested), ...(config.bundles ?? [])],
+  }
+}
+
+/** Depth first, one after the other: what they hold together stays within the bounds of one bundle. */
+async function readNested(
+  source: ContentSource,
+  config: BundleConfig,
+  included: readonly Descriptor[],
+  bundle: string,
+  reading: Reading,
+): Promise<ReadBundle[]> {
+  const named = config.bundles ?? []
+  if (named.length !== included.length || named.some(({ digest }, at) => digest !== included[at]?.digest))
+    throw invalid(bundle, 'its index does not hold the bundles that bundle.json names')
+  const nested: ReadBundle[] = []
+  for (const { name, version, digest, size, objects } of named) {
+    const level: Reading = { ...reading, depth: reading.depth + 1 }
+    const one = await read(source, { digest, size }, level)
+    reading.bytes = level.bytes
+    if (one.config.name !== name || one.config.version !== version || one.config.objects !== objects)
+      throw invalid(bundle, `it includes ${digest}, which is not the bundle ${name} that bundle.json names`)
+    nested.push(one)
+  }
+  return nested
 }
 
 async function manifestOf(
@@ -96,8 +144,9 @@ async function readContent(
   source: ContentSource,
   content: Descriptor,
   bundle: string,
-  signal: AbortSignal | undefined,
+  reading: Reading,
 ): Promise<{ config: BundleConfig; layers: readonly Descriptor[] }> {
+  const { signal } = reading
   const { bytes } = await manifestOf(source, content.digest, content.size, signal)
   const manifest = parseManifest(bytes, mediaTypes.imageManifest)
   if (manifest.artifactType !== bundleTypes.content || manifest.config?.mediaType !== bundleTypes.config) {
@@ -111,7 +160,7 @@ async function readContent(
       cause: checked.error,
     })
   }
-  const { description, ...config } = checked.data
+  const config = withoutUndefined(checked.data)
   const { layers } = manifest
   const agree =
     layers.length === config.components.length &&
@@ -120,20 +169,32 @@ async function readContent(
       return mediaType === bundleTypes.manifests && digest === component?.digest && given?.[annotations.component] === component.name
     })
   if (!agree) throw invalid(bundle, 'its layers are not the components that bundle.json names')
-  const total = layers.reduce((sum, { size }) => sum + size, 0)
-  if (total > limits.contentBytes) throw tooLarge(bundle, `${total} bytes of manifests`, limits.contentBytes)
-  return { config: { ...config, ...(description === undefined ? {} : { description }) }, layers }
+  reading.bytes += layers.reduce((sum, { size }) => sum + size, 0)
+  if (reading.bytes > limits.contentBytes) throw tooLarge(bundle, `${reading.bytes} bytes of manifests`, limits.contentBytes)
+  return { config, layers }
 }
 
+/** zod gives optional keys as `T | undefined`; JSON has none that is undefined. */
+function withoutUndefined(config: z.infer<typeof configSchema>): BundleConfig {
+  return config as BundleConfig
+}
+
+/** Adds a bundle's own objects to those of the bundles that it includes. */
 async function readObjects(
   source: ContentSource,
   config: BundleConfig,
   layers: readonly Descriptor[],
   bundle: string,
+  objects: KubeObjectLike[],
   signal: AbortSignal | undefined,
-): Promise<KubeObjectLike[]> {
-  const objects: KubeObjectLike[] = []
+): Promise<void> {
   const seen = new Map<string, string>()
+  for (const object of objects) {
+    const identity = identityOf(object)
+    if (seen.has(identity))
+      throw new BundleError('DuplicateObject', `${describeObject(object)} is in two of the bundles that ${bundle} includes.`)
+    seen.set(identity, 'an included bundle')
+  }
   for (const [at, layer] of layers.entries()) {
     const component = config.components[at]
     const archive = await readBlob(source, layer, { limit: limits.layerBytes, signal })
@@ -155,7 +216,6 @@ async function readObjects(
     }
   }
   if (objects.length !== config.objects) throw invalid(bundle, `it holds ${objects.length} objects, and bundle.json says ${config.objects}`)
-  return objects
 }
 
 function readObject(content: Uint8Array, where: string): KubeObjectLike {
@@ -182,8 +242,9 @@ function checkImages(config: BundleConfig, images: ReadBundle['images'], objects
     throw invalid(bundle, 'its index does not hold the images that bundle.json names')
   }
   const carried = new Set(images.map(({ name, descriptor }) => `${name}@${descriptor.digest}`))
+  const rules = (config.imageFields ?? []).map(imageRule)
   for (const object of objects) {
-    for (const { name, digest } of readImages(object, bundle)) {
+    for (const { name, digest } of readImages(object, bundle, rules)) {
       if (digest === undefined) throw invalid(bundle, `${describeObject(object)} names ${name} without its digest`)
       if (!carried.has(`${name}@${digest}`))
         throw invalid(bundle, `${describeObject(object)} names ${name}@${digest}, which the bundle does not carry`)

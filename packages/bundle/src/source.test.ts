@@ -26,6 +26,8 @@ describe('bundle.yaml', () => {
         { name: 'app', manifests: ['app.yaml', 'more'] },
         { name: 'db', kustomize: '../db' },
       ],
+      bundles: [],
+      imageFields: [],
       images: [
         { match: '*/shop', origin: { build: '/src/image.yaml' }, position: '/src/bundle.yaml:10:3' },
         { match: 'example.test/db', origin: { reference: 'example.test/db:1' }, position: '/src/bundle.yaml:11:3' },

@@ -1,10 +1,10 @@
 import { readFile, stat } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
-import * as z from 'zod'
+import type * as z from 'zod'
 import { readDocuments } from './documents.ts'
 import { BundleError } from './errors.ts'
-import { bundleName, semanticVersion } from './format.ts'
-import { limits } from './limits.ts'
+import { type ImageRule, imageRule } from './image-rules.ts'
+import { apiVersion, type ComponentData, type ImageData, kind, sourceSchema } from './source-schema.ts'
 
 /** Where an image of the bundle comes from. */
 export type ImageOrigin =
@@ -24,9 +24,45 @@ export interface ImageSource {
   readonly position: string
 }
 
+/** A Helm chart and what it is rendered with. */
+export interface HelmSource {
+  /** A folder or a packed chart; or `reference`, an OCI reference. */
+  readonly chart?: string
+  readonly reference?: string
+  /** `.Release.Name`. Default: the component's name. */
+  readonly release: string
+  /** `.Release.Namespace`. Default: the bundle's name, which is where `place` puts it by itself. */
+  readonly namespace: string
+  /** Over those of `valuesFiles`. */
+  readonly values: Readonly<Record<string, unknown>>
+  readonly valuesFiles: readonly string[]
+  /** `.Capabilities.KubeVersion` */
+  readonly kubeVersion: string
+  /** `.Capabilities.APIVersions` beside those of Kubernetes itself. */
+  readonly apiVersions: readonly string[]
+}
+
+/** An imgpkg bundle: a folder, or an OCI reference; of its files, those that hold manifests (default: all). */
+export interface ImgpkgSource {
+  readonly dir?: string
+  readonly reference?: string
+  readonly manifests?: readonly string[]
+}
+
+/** A bundle that is included, by digest. */
+export interface NestedSource {
+  readonly name: string
+  readonly digest: string
+  readonly origin: { readonly reference: string } | { readonly layout: string }
+  /** `file:line:column`, for messages. */
+  readonly position: string
+}
+
 export type ComponentSource =
   | { readonly name: string; readonly manifests: readonly string[] }
   | { readonly name: string; readonly kustomize: string }
+  | { readonly name: string; readonly helm: HelmSource }
+  | { readonly name: string; readonly imgpkg: ImgpkgSource }
 
 /** A bundle.yaml that was read and checked. */
 export interface BundleSource {
@@ -39,55 +75,13 @@ export interface BundleSource {
   /** The Go module whose folder component paths begin at, `path@version`, and its checksum as in go.sum. */
   readonly module?: { readonly goModule: string; readonly sum?: string }
   readonly components: readonly ComponentSource[]
+  readonly bundles: readonly NestedSource[]
   readonly images: readonly ImageSource[]
+  /** Where custom resources name images, beside what is known already. */
+  readonly imageFields: readonly ImageRule[]
 }
 
 export const bundleFileName = 'bundle.yaml'
-const apiVersion = 'muster.dev/v1alpha1'
-const kind = 'BundleSource'
-
-const dnsLabel = z.string().regex(/^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/, 'must be lower-case letters, digits and -, at most 63')
-const path = z
-  .string()
-  .min(1)
-  .max(1024)
-  .refine((text) => !text.startsWith('/') && !text.includes('\u0000'), 'must be a relative path')
-const goModulePattern = /^[A-Za-z0-9][A-Za-z0-9.~_/-]{0,200}@v[0-9][A-Za-z0-9.+-]{0,120}$/
-
-const componentSchema = z
-  .strictObject({ name: dnsLabel, manifests: z.array(path).min(1).max(1000).optional(), kustomize: path.optional() })
-  .refine((value) => (value.manifests === undefined) !== (value.kustomize === undefined), 'needs exactly one of manifests and kustomize')
-
-const imageSchema = z
-  .strictObject({
-    match: z.string().regex(/^[A-Za-z0-9*][A-Za-z0-9._/:*-]{0,400}$/, 'must be an image name without tag, in which * stands for any text'),
-    build: path.optional(),
-    layout: path.optional(),
-    reference: z.string().min(1).max(512).optional(),
-  })
-  .refine(
-    (value) => [value.build, value.layout, value.reference].filter((one) => one !== undefined).length === 1,
-    'needs exactly one of build, layout and reference',
-  )
-
-const sourceSchema = z.strictObject({
-  apiVersion: z.literal(apiVersion),
-  kind: z.literal(kind),
-  name: bundleName,
-  version: semanticVersion,
-  description: z.string().max(1000).optional(),
-  source: z
-    .strictObject({
-      goModule: z.string().regex(goModulePattern, 'must be a Go module and its version: path@v1.2.3'),
-      sum: z
-        .string()
-        .regex(/^h1:[A-Za-z0-9+/]{43}=$/, 'must be a checksum as in go.sum: h1:…')
-        .optional(),
-    })
-    .optional(),
-  components: z.array(componentSchema).min(1).max(limits.components),
-  images: z.array(imageSchema).max(1000).default([]),
-})
 
 /**
  * Reads bundle.yaml.
@@ -148,9 +142,14 @@ export function parseSource(text: string, file: string): BundleSource {
     ...(data.source === undefined
       ? {}
       : { module: { goModule: data.source.goModule, ...(data.source.sum === undefined ? {} : { sum: data.source.sum }) } }),
-    components: data.components.map(({ name, manifests, kustomize }) =>
-      kustomize === undefined ? { name, manifests: manifests ?? [] } : { name, kustomize },
-    ),
+    components: data.components.map((component) => componentOf(component, data.name)),
+    bundles: data.bundles.map(({ name, digest, reference, layout }, at) => ({
+      name,
+      digest,
+      origin: layout === undefined ? { reference: reference ?? '' } : { layout: resolve(dir, layout) },
+      position: document.position(['bundles', at]),
+    })),
+    imageFields: data.imageFields.map(imageRule),
     images: data.images.map((image, at) => ({
       match: image.match,
       origin: originOf(image, dir),
@@ -159,20 +158,36 @@ export function parseSource(text: string, file: string): BundleSource {
   }
 }
 
-function originOf(image: z.infer<typeof imageSchema>, dir: string): ImageOrigin {
+function componentOf({ name, manifests, kustomize, helm, imgpkg }: ComponentData, bundle: string): ComponentSource {
+  if (kustomize !== undefined) return { name, kustomize }
+  if (imgpkg !== undefined) return { name, imgpkg: defined(imgpkg) }
+  if (helm === undefined) return { name, manifests: manifests ?? [] }
+  return { name, helm: { ...defined(helm), release: helm.release ?? name, namespace: helm.namespace ?? bundle } }
+}
+
+type Defined<T> = { [K in keyof T]: Exclude<T[K], undefined> }
+
+/** Without the keys that stand there as undefined. */
+function defined<T extends object>(value: T): Defined<T> {
+  return Object.fromEntries(Object.entries(value).filter(([, item]) => item !== undefined)) as Defined<T>
+}
+
+function originOf(image: ImageData, dir: string): ImageOrigin {
   if (image.build !== undefined) return { build: resolve(dir, image.build) }
   if (image.layout !== undefined) return { layout: resolve(dir, image.layout) }
   return { reference: image.reference ?? '' }
 }
 
 /** A module is somebody else's: its bundle must not take in files that lie beside it. */
-function refuseLeaving(components: readonly z.infer<typeof componentSchema>[], position: (path: PropertyKey[]) => string): void {
+function refuseLeaving(components: readonly ComponentData[], position: (path: PropertyKey[]) => string): void {
   components.forEach((component, at) => {
     for (const [field, paths] of [
-      ['kustomize', component.kustomize === undefined ? [] : [component.kustomize]],
+      ['kustomize', [component.kustomize]],
       ['manifests', component.manifests ?? []],
+      ['helm', [component.helm?.chart, ...(component.helm?.valuesFiles ?? [])]],
+      ['imgpkg', [component.imgpkg?.dir, ...(component.imgpkg?.manifests ?? [])]],
     ] as const) {
-      if (paths.some((text) => text.split('/').includes('..'))) {
+      if (paths.some((text) => text?.split('/').includes('..') === true)) {
         throw new BundleError('SourceInvalid', `${position(['components', at, field])}: a path in a Go module must not contain "..".`)
       }
     }

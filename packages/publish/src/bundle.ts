@@ -2,13 +2,15 @@ import {
   type BundleConfig,
   type FetchGoModule,
   goModuleWith,
+  type ImageWarning,
   kustomizeWith,
   loadSource,
   makeBundle,
+  type RenderHelm,
   type RenderKustomize,
   versionTag,
 } from '@muster/bundle'
-import { copy, type Descriptor, Layout, type Registry } from '@muster/oci'
+import { copy, type Descriptor, Layout, type Reference, type Registry } from '@muster/oci'
 import type { SignatureKey } from '@muster/trust'
 import { ImageFinder } from './find-image.ts'
 import { hasMoved, mirrorOf, type PublishedImage, pushImage, setTag } from './image.ts'
@@ -27,6 +29,10 @@ export interface PrepareBundleOptions {
   readonly signer?: SignatureKey | undefined
   /** The command that renders a folder, such as `['/usr/bin/kubectl', 'kustomize']`, or a function that does. */
   readonly kustomize: readonly string[] | RenderKustomize
+  /** Without one, a bundle.yaml with charts is refused. */
+  readonly renderHelm?: RenderHelm | undefined
+  /** Clients for other registries than `registry`, for what bundle.yaml names in them. Default: one without credentials. */
+  readonly openRegistry?: ((reference: Reference) => Promise<Registry>) | undefined
   /** Of the programs that build: where they are looked up (PATH), and what they see of the caller's settings. */
   readonly env: Readonly<Record<string, string | undefined>>
   /** Default: the go command on PATH. */
@@ -45,6 +51,8 @@ export interface PreparedBundle {
   readonly layout: Layout
   readonly descriptor: Descriptor
   readonly config: BundleConfig
+  /** Texts in its objects that look like images and were not pinned. */
+  readonly warnings: readonly ImageWarning[]
 }
 
 export interface PublishedBundle {
@@ -61,6 +69,7 @@ export interface PublishedBundle {
   readonly changed: boolean
   /** What the version meant before, where that was another bundle. */
   readonly previous?: string
+  readonly warnings: readonly ImageWarning[]
 }
 
 /** The repository of a bundle. */
@@ -91,6 +100,7 @@ export async function prepareBundle(options: PrepareBundleOptions): Promise<Prep
     cacheDir: options.cacheDir,
     env: options.env,
     registry,
+    openRegistry: options.openRegistry,
     beforeBuild: async () => bundles[0]?.resolve(versionTag(source.version), { signal }),
     signal,
     onProgress,
@@ -98,11 +108,13 @@ export async function prepareBundle(options: PrepareBundleOptions): Promise<Prep
   try {
     onProgress?.(`make bundle ${source.name} ${source.version}`)
     const { kustomize } = options
-    const { descriptor, config } = await makeBundle({
+    const { descriptor, config, warnings } = await makeBundle({
       sourceDir: options.sourceDir,
       target: layout,
       images: finder.find,
       renderKustomize: typeof kustomize === 'function' ? kustomize : kustomizeWith(kustomize),
+      renderHelm: options.renderHelm,
+      findArtifact: finder.artifact,
       fetchGoModule: options.fetchGoModule ?? goModuleWith(options.env),
       signal,
     })
@@ -114,15 +126,15 @@ export async function prepareBundle(options: PrepareBundleOptions): Promise<Prep
       }
       if (await ensureSigned(layout, descriptor, signer, bundles, signal)) onProgress?.(`sign bundle ${source.name} ${source.version}`)
     }
-    return { layout, descriptor, config }
+    return { layout, descriptor, config, warnings }
   } finally {
-    finder.close()
+    await finder.close()
   }
 }
 
 /** Pushes what {@link prepareBundle} made. @throws OciError */
 export async function pushBundle(
-  { layout, descriptor, config }: PreparedBundle,
+  { layout, descriptor, config, warnings }: PreparedBundle,
   registry: Registry,
   options: Pick<PrepareBundleOptions, 'signal' | 'onProgress'> = {},
 ): Promise<PublishedBundle> {
@@ -149,6 +161,7 @@ export async function pushBundle(
     size: descriptor.size,
     images,
     changed,
+    warnings,
     ...(before === undefined || before.digest === descriptor.digest ? {} : { previous: before.digest }),
   }
 }

@@ -1,7 +1,7 @@
 import { dirname } from 'node:path'
-import { type BundleSource, type FindImage, type FoundImage, imageSourceOf } from '@muster/bundle'
+import { type BundleSource, type FindArtifact, type FindImage, type FoundImage, imageSourceOf } from '@muster/bundle'
 import { buildImage, loadRecipe } from '@muster/image'
-import { type Descriptor, Layout, parseReference, Registry } from '@muster/oci'
+import { type Descriptor, Layout, parseLocation, parseReference, type Reference, Registry } from '@muster/oci'
 
 export interface ImageFinderOptions {
   readonly source: BundleSource
@@ -9,8 +9,10 @@ export interface ImageFinderOptions {
   readonly layout: Layout
   readonly cacheDir: string
   readonly env: Readonly<Record<string, string | undefined>>
-  /** A registry whose client is there already; for others, one without credentials is made. */
+  /** A registry whose client is there already. */
   readonly registry?: Registry | undefined
+  /** Clients for others, one a host; closed with the finder. Default: one without credentials. */
+  readonly openRegistry?: ((reference: Reference) => Promise<Registry>) | undefined
   /** Awaited once, before the first build: what would stop the work after it should stop it before. */
   readonly beforeBuild?: (() => Promise<unknown>) | undefined
   readonly signal?: AbortSignal | undefined
@@ -23,7 +25,7 @@ export class ImageFinder {
   /** By recipe: several names may stand for one image. */
   readonly #built = new Map<string, Promise<Descriptor>>()
   #checked: Promise<unknown> | undefined
-  readonly #registries = new Map<string, Registry>()
+  readonly #registries = new Map<string, Promise<Registry>>()
 
   constructor(options: ImageFinderOptions) {
     this.#options = options
@@ -35,18 +37,36 @@ export class ImageFinder {
     return [...new Map(all.map((descriptor) => [descriptor.digest, descriptor])).values()]
   }
 
-  readonly find: FindImage = async (name) => {
+  readonly find: FindImage = async (name, origins = []) => {
     const entry = imageSourceOf(this.#options.source, name)
-    if (entry === undefined) return undefined
+    if (entry === undefined) return this.#firstOf(origins)
     const { origin } = entry
     if ('build' in origin) return { source: this.#options.layout, descriptor: await this.#build(origin.build, name) }
     if ('layout' in origin) return this.#inLayout(origin.layout, name)
     return this.#inRegistry(origin.reference, name)
   }
 
+  /** What a registry has under a reference; one without a host is in the registry that is there already. */
+  readonly artifact: FindArtifact = async (text, signal) => {
+    const location = parseLocation(text, this.#options.registry === undefined ? {} : { host: this.#options.registry.host })
+    if (location.kind !== 'registry') return undefined
+    const { repository, digest, tag } = location.reference
+    const source = (await this.#registry(location.reference)).repository(repository)
+    const descriptor = await source.resolve(digest ?? tag ?? 'latest', { signal })
+    return descriptor === undefined ? undefined : { source, descriptor }
+  }
+
   /** Ends connections to registries that images were read from. */
-  close(): void {
-    for (const registry of this.#registries.values()) registry.close()
+  async close(): Promise<void> {
+    for (const opened of await Promise.allSettled(this.#registries.values())) if (opened.status === 'fulfilled') opened.value.close()
+  }
+
+  async #firstOf(origins: readonly string[]): Promise<FoundImage | undefined> {
+    for (const origin of origins) {
+      const found = await this.artifact(origin, this.#options.signal)
+      if (found !== undefined) return found
+    }
+    return undefined
   }
 
   #build(recipeFile: string, name: string): Promise<Descriptor> {
@@ -87,17 +107,19 @@ export class ImageFinder {
 
   async #inRegistry(reference: string, name: string): Promise<FoundImage | undefined> {
     const wanted = parseReference(name).digest
-    const { host, repository, tag, digest } = parseReference(reference)
-    const source = this.#registry(host).repository(repository)
+    const where = parseReference(reference)
+    const { repository, tag, digest } = where
+    const source = (await this.#registry(where)).repository(repository)
     const descriptor = await source.resolve(wanted ?? digest ?? tag ?? 'latest', { signal: this.#options.signal })
     return descriptor === undefined ? undefined : { source, descriptor }
   }
 
-  #registry(host: string): Registry {
+  async #registry(reference: Reference): Promise<Registry> {
+    const { host } = reference
     if (host === this.#options.registry?.host) return this.#options.registry
     const present = this.#registries.get(host)
     if (present !== undefined) return present
-    const registry = new Registry({ host })
+    const registry = this.#options.openRegistry?.(reference) ?? Promise.resolve(new Registry({ host }))
     this.#registries.set(host, registry)
     return registry
   }
