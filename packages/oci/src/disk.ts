@@ -21,8 +21,56 @@ export async function ensureDirectory(directory: string): Promise<void> {
   for (let made = directory; made.length >= first.length; made = dirname(made)) await syncDirectory(dirname(made))
 }
 
-/** Puts the entries of a directory on disk: a rename is durable only after this. */
-export async function syncDirectory(directory: string): Promise<void> {
+/**
+ * The file work of a process runs on four threads (libuv), and a sync holds one until the disk has all of a file: reading and writing go
+ * on beside so many.
+ */
+const parallelSyncs = 2
+let syncs = 0
+const waitingSyncs: (() => void)[] = []
+
+/** Puts the bytes of a file on disk. */
+export async function syncData(handle: { datasync(): Promise<void> }): Promise<void> {
+  if (syncs < parallelSyncs) syncs += 1
+  else await new Promise<void>((turn) => waitingSyncs.push(turn))
+  try {
+    await handle.datasync()
+  } finally {
+    // The turn goes to who waits, or back.
+    const next = waitingSyncs.shift()
+    if (next === undefined) syncs -= 1
+    else next()
+  }
+}
+
+/** By directory: the sync that has not begun yet, which serves all who ask meanwhile. */
+const nextSyncs = new Map<string, Promise<void>>()
+const runningSyncs = new Map<string, Promise<void>>()
+
+/** Puts the entries of a directory on disk: a rename is durable only after this. Who asks while it is synced shares the next turn. */
+export function syncDirectory(directory: string): Promise<void> {
+  const joined = nextSyncs.get(directory)
+  if (joined !== undefined) return joined
+  const running = runningSyncs.get(directory)
+  if (running === undefined) return runSync(directory)
+  const turn = (): Promise<void> => {
+    nextSyncs.delete(directory)
+    return runSync(directory)
+  }
+  const next = running.then(turn, turn)
+  nextSyncs.set(directory, next)
+  return next
+}
+
+function runSync(directory: string): Promise<void> {
+  const done = syncNow(directory).finally(() => {
+    if (runningSyncs.get(directory) === done) runningSyncs.delete(directory)
+  })
+  runningSyncs.set(directory, done)
+  return done
+}
+
+async function syncNow(directory: string): Promise<void> {
   const handle = await open(directory, 'r')
   try {
     await handle.sync()

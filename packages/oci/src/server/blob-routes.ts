@@ -1,8 +1,8 @@
 import { open } from 'node:fs/promises'
-import { pipeline } from 'node:stream/promises'
 import { isDigest } from '../digest.ts'
 import { errno } from '../disk.ts'
 import { isRepository } from '../reference.ts'
+import { sendFile } from './blob-sender.ts'
 import { parseChunkRange, parseRange } from './range.ts'
 import { Refusal } from './refusal.ts'
 import { invalidDigest } from './route.ts'
@@ -39,7 +39,7 @@ export async function serveBlob(store: Store, visit: Visit, repository: string, 
     const partial = range === undefined ? {} : { 'content-range': `bytes ${start}-${end}/${size}` }
     visit.response.writeHead(range === undefined ? 200 : 206, { ...headers, ...partial, 'content-length': end - start + 1 })
     if (visit.method === 'HEAD' || size === 0) visit.response.end()
-    else await pipeline(handle.createReadStream({ start, end, autoClose: false }), visit.response)
+    else await sendFile(handle, { start, end }, visit.response)
   } finally {
     await handle.close()
   }
@@ -63,6 +63,7 @@ export async function serveUpload(store: Store, uploads: Uploads, visit: Visit, 
   switch (visit.method) {
     case 'GET':
     case 'HEAD':
+      await uploads.settle(session)
       return answer(visit, 204, { ...uploadLocation(session), ...uploadRange(session), 'docker-upload-uuid': id })
     case 'PATCH':
       await uploads.append(session, chunkStart(visit), incoming(visit))

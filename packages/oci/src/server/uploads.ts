@@ -1,9 +1,10 @@
 import { createHash, type Hash, randomUUID } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { mkdir, open, readdir, rm, stat, writeFile } from 'node:fs/promises'
+import { type FileHandle, mkdir, open, readdir, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { ensureDirectory, errno, isDiskFull, readBounded, storageError, writeAll } from '../disk.ts'
+import { ensureDirectory, errno, readBounded, storageError, syncData } from '../disk.ts'
 import { isRepository } from '../reference.ts'
+import { BlobWriter } from './blob-writer.ts'
 import { Refusal } from './refusal.ts'
 
 export interface UploadLimits {
@@ -26,6 +27,8 @@ export interface UploadSession {
   hash: Hash | undefined
   /** Who writes now. */
   writer: { readonly cut: () => void; readonly done: Promise<unknown> } | undefined
+  /** Where that one writes to. */
+  file: BlobWriter | undefined
 }
 
 /** The bytes of a request, and how to cut it off. */
@@ -75,6 +78,7 @@ export class Uploads {
       touchedMs: this.#now(),
       hash: createHash('sha256'),
       writer: undefined,
+      file: undefined,
     }
     this.#sessions.set(id, session)
     try {
@@ -111,25 +115,41 @@ export class Uploads {
       try {
         // A write that failed half-way may have left bytes that are not counted.
         await handle.truncate(session.size)
-        let at = session.size
-        const file = { write: (bytes: Uint8Array, offset: number) => handle.write(bytes, offset, bytes.length - offset, at + offset) }
-        for await (const chunk of incoming.content) {
-          if (at + chunk.length > this.#limits.blobBytes)
-            throw new Refusal(413, 'SIZE_INVALID', `a blob may have ${this.#limits.blobBytes} bytes`)
-          await writeAll(file, chunk)
-          at += chunk.length
-          session.hash?.update(chunk)
-          session.size = at
-          session.touchedMs = this.#now()
-        }
-      } catch (error) {
-        // What fills the disk goes at once: kept for a resumption, it would leave no room for anybody.
-        if (isDiskFull(error)) await this.#forget(session)
-        throw error
+        await this.#write(session, handle, incoming.content)
       } finally {
         await handle.close()
       }
     })
+  }
+
+  async #write(session: UploadSession, handle: FileHandle, content: AsyncIterable<Uint8Array>): Promise<void> {
+    const file = new BlobWriter(handle, session.size, session.hash, (size) => {
+      session.size = size
+      session.touchedMs = this.#now()
+    })
+    session.file = file
+    try {
+      try {
+        for await (const chunk of content) {
+          if (file.size + chunk.length > this.#limits.blobBytes)
+            throw new Refusal(413, 'SIZE_INVALID', `a blob may have ${this.#limits.blobBytes} bytes`)
+          await file.add(chunk)
+        }
+      } finally {
+        session.file = undefined
+        // What came before the request broke off is kept.
+        await file.end()
+      }
+    } catch (error) {
+      // What fills the disk goes at once: kept for a resumption, it would leave no room for anybody. Nor is a disk relied upon that failed.
+      if (file.failed) await this.#forget(session)
+      throw error
+    }
+  }
+
+  /** Puts all bytes that came into the upload's file, and so into its `size`, while more may be coming. */
+  async settle(session: UploadSession): Promise<void> {
+    await session.file?.flush()
   }
 
   /**
@@ -194,7 +214,7 @@ export class Uploads {
   async #load(id: string): Promise<void> {
     const directory = join(this.#directory, id)
     const repository = new TextDecoder().decode(await readBounded(join(directory, 'repository'), 1024))
-    const session: UploadSession = { id, repository, directory, size: 0, touchedMs: 0, hash: undefined, writer: undefined }
+    const session: UploadSession = { id, repository, directory, size: 0, touchedMs: 0, hash: undefined, writer: undefined, file: undefined }
     try {
       const { size, mtimeMs } = await stat(dataPath(session))
       session.size = size
@@ -219,14 +239,14 @@ function dataPath(session: UploadSession): string {
 
 async function hashOf(path: string): Promise<Hash> {
   const hash = createHash('sha256')
-  for await (const chunk of createReadStream(path)) hash.update(chunk)
+  for await (const chunk of createReadStream(path, { highWaterMark: 1024 * 1024 })) hash.update(chunk)
   return hash
 }
 
 async function syncFile(path: string): Promise<void> {
   const handle = await open(path, 'r+')
   try {
-    await handle.sync()
+    await syncData(handle)
   } finally {
     await handle.close()
   }
