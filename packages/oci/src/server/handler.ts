@@ -53,6 +53,7 @@ export class RegistryHandler {
   readonly ownHosts: string[]
   closing = false
   readonly #parts: HandlerParts
+  readonly #moved = new WeakMap<object, { readonly bytesRead: number; readonly bytesWritten: number }>()
 
   constructor(parts: HandlerParts) {
     this.#parts = parts
@@ -69,11 +70,10 @@ export class RegistryHandler {
     response.setHeader('x-content-type-options', 'nosniff')
     if (this.closing) response.setHeader('connection', 'close')
     request.on('error', () => {})
-    const { bytesRead, bytesWritten } = request.socket
     response.once('close', () => {
       const ms = now() - started
       this.#note(visit, path, principal, ms)
-      this.#measure(visit, path, ms, request.socket.bytesRead - bytesRead, request.socket.bytesWritten - bytesWritten)
+      this.#measure(visit, path, ms)
     })
     this.#answer(visit, path, principal).catch((error: unknown) => this.#failed(visit, path, error))
   }
@@ -89,8 +89,14 @@ export class RegistryHandler {
     audit.record({ time: new Date(now()).toISOString(), who: principal.name, from: request.socket.remoteAddress ?? '', ...entry, status })
   }
 
-  #measure({ method, response }: Visit, path: string, ms: number, received: number, sent: number): void {
+  #measure({ method, request, response }: Visit, path: string, ms: number): void {
     const { metrics } = this.#parts
+    // A connection carries requests one after another: what it moved since the last one ended was for this one.
+    const { bytesRead, bytesWritten } = request.socket
+    const before = this.#moved.get(request.socket)
+    this.#moved.set(request.socket, { bytesRead, bytesWritten })
+    const received = bytesRead - (before?.bytesRead ?? 0)
+    const sent = bytesWritten - (before?.bytesWritten ?? 0)
     metrics.request(kindOf(path), knownMethods.has(method) ? method : 'other', response.statusCode, ms / 1000)
     // A connection that is gone has no count of its bytes any more.
     metrics.count('muster_registry_received_bytes_total', 'Bytes of requests.', {}, Math.max(0, received))

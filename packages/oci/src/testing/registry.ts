@@ -7,10 +7,12 @@ import { type RegistryServer, type RegistryServerOptions, serveRegistry } from '
 
 export const writer = { username: 'writer', password: 'write:me' }
 export const reader = { username: 'reader', password: 'read me' }
+export const administrator = { username: 'admin', password: 'keep me' }
 
 export const users = [
   { name: writer.username, password: writer.password, access: 'write' as const },
   { name: reader.username, password: reader.password, access: 'read' as const },
+  { name: administrator.username, password: administrator.password, access: 'admin' as const },
 ]
 
 /** A directory that is gone after the test. */

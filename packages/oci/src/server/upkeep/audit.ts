@@ -56,8 +56,13 @@ export class AuditLog {
   static async open(directory: string, limits: AuditLimits, failed: (error: unknown) => void): Promise<AuditLog> {
     try {
       await ensureDirectory(directory)
-      const handle = await open(join(directory, current), 'a', 0o600)
-      return new AuditLog(directory, limits, handle, (await handle.stat()).size, failed)
+      const path = join(directory, current)
+      const handle = await open(path, 'a', 0o600)
+      const { size } = await handle.stat()
+      const log = new AuditLog(directory, limits, handle, size, failed)
+      // A crash may have cut the last line: what follows begins one of its own.
+      if (size > 0 && !(await readEnd(path, 1)).endsWith('\n')) await handle.write('\n')
+      return log
     } catch (error) {
       throw storageError(error, directory)
     }

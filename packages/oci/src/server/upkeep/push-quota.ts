@@ -1,4 +1,6 @@
+import { isDigest } from '../../digest.ts'
 import { maximumManifestBytes } from '../../manifest.ts'
+import { isRepository } from '../../reference.ts'
 import { Refusal } from '../refusal.ts'
 import type { Route } from '../route.ts'
 import type { Store } from '../store.ts'
@@ -41,7 +43,10 @@ export class PushQuota {
 
   async #begin(visit: Visit, repository: string, work: (visit: Visit) => Promise<void>): Promise<void> {
     const mount = visit.query.get('mount')
-    const size = mount === null || (await this.#held(repository, mount)) ? 0 : await this.#sizeOf(mount)
+    const from = visit.query.get('from')
+    // What a repository under the same quotas holds is counted already.
+    const counted = [repository, ...(from !== null && isRepository(from) && this.#quotas.countTogether(from, repository) ? [from] : [])]
+    const size = mount === null || (await this.#held(counted, mount)) ? 0 : await this.#sizeOf(mount)
     if (!visit.query.has('digest')) return this.#claimed(visit, repository, size, work)
     const length = lengthOf(visit)
     // Its upload would have no address by which the rest of it could be removed.
@@ -105,12 +110,14 @@ export class PushQuota {
     }
   }
 
-  async #held(repository: string, digest: string): Promise<boolean> {
-    return /^sha256:[0-9a-f]{64}$/.test(digest) && (await this.#store.blobSize(repository, digest)) !== undefined
+  async #held(repositories: readonly string[], digest: string): Promise<boolean> {
+    if (!isDigest(digest)) return false
+    for (const repository of repositories) if ((await this.#store.blobSize(repository, digest)) !== undefined) return true
+    return false
   }
 
   async #sizeOf(digest: string): Promise<number> {
-    return /^sha256:[0-9a-f]{64}$/.test(digest) ? ((await this.#store.contentSize(digest)) ?? 0) : 0
+    return isDigest(digest) ? ((await this.#store.contentSize(digest)) ?? 0) : 0
   }
 }
 

@@ -58,6 +58,12 @@ export class Quotas {
     return this.#of(repository).length > 0
   }
 
+  /** Whether what one holds counts for every quota of the other. */
+  countTogether(holder: string, repository: string): boolean {
+    const held = this.#of(holder)
+    return this.#of(repository).every((ledger) => held.includes(ledger))
+  }
+
   /** To be given back by {@link release}, or by {@link keep} when what it stood for is there. */
   claim(repository: string): Claim {
     const claim = new Claim(this.#of(repository))

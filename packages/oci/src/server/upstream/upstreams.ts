@@ -46,6 +46,8 @@ interface Line {
   readonly upstream: Upstream
   readonly prefix: string
   readonly registry: Registry
+  /** It did not answer a moment ago: until then it is not asked, and what is here is served at once. */
+  downUntilMs: number
 }
 
 /** A repository here and the one that it stands for there. */
@@ -56,6 +58,8 @@ export interface Cached {
 }
 
 const defaultTagMs = 60_000
+/** How long an upstream that did not answer is left alone. */
+const downMs = 5000
 const rememberedChecks = 50_000
 const maximumReferrers = 64
 
@@ -85,6 +89,7 @@ export class Upstreams {
         credentials: upstream.credentials,
         retry: { attempts: 3 },
       }),
+      downUntilMs: Number.NEGATIVE_INFINITY,
     }))
   }
 
@@ -256,8 +261,11 @@ export class Upstreams {
   /** @throws Refusal unless something here can be served instead */
   #unreachable(cached: Cached, error: unknown, served: boolean): never | undefined {
     if (error instanceof Refusal) throw error
-    const { host } = cached.line.upstream
+    const { line } = cached
+    const { host } = line.upstream
     this.#counted('error', cached)
+    const wasUp = this.#options.now() >= line.downUntilMs
+    if (wasUp && error instanceof OciError && error.transient) line.downUntilMs = this.#options.now() + downMs
     this.#options.failed(
       { upstream: host, repository: cached.path, error: error instanceof Error ? error.message : String(error) },
       'upstream failed',
@@ -270,7 +278,9 @@ export class Upstreams {
     )
   }
 
+  /** @throws OciError `Unreachable` for a moment after it did not answer */
   #repository({ line, path }: Cached): ReturnType<Registry['repository']> {
+    if (this.#options.now() < line.downUntilMs) throw new OciError('Unreachable', `${line.upstream.host} did not answer a moment ago.`)
     return line.registry.repository(path)
   }
 
