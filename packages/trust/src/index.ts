@@ -15,6 +15,19 @@ export { type RefusalReason, TrustError, type TrustErrorCode } from './errors.ts
 export { generateKeyPair, type KeyPair, keyHint, keyId, publicKeyOf, readPublicKey } from './keys/keys.ts'
 export { signatureKeyFromPem } from './keys/memory-key.ts'
 export type { SignatureKey } from './keys/signature-key.ts'
+export { type EffectivePolicy, mergePolicies, type PolicyLevel, type PolicySource, policyLevels } from './policy/compile.ts'
+export {
+  type Accepted,
+  type DemandVerdict,
+  type EvaluateOptions,
+  type Evidence,
+  evaluate,
+  type Subject,
+  type SubjectVerdict,
+} from './policy/evaluate.ts'
+export { readEvidence } from './policy/evidence.ts'
+export { byGravity, type Refusal, refusalOf } from './policy/reasons.ts'
+export { levelOf, readPolicy } from './policy/source.ts'
 export { type AttachOptions, attach } from './signature/attach.ts'
 export { sigstoreBundleMediaType, sigstoreBundleMediaTypes } from './signature/bundle-reader.ts'
 export { isSignedBy, type SignatureClaims, type SignedEnvelope, type SigningMaterial } from './signature/envelope.ts'
