@@ -41,7 +41,7 @@ export async function verifyBlobCommand(context: Context, file: string, options:
 
 /** A digest where it is one, as for a file that is elsewhere; else a path. */
 function artifactOf(file: string): BlobArtifact {
-  if (/^sha256:[0-9a-f]{64}$/.test(file)) return { digest: file }
+  if (/^(sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128})$/.test(file)) return { digest: file }
   return { content: () => createReadStream(file, { highWaterMark: chunkBytes }) }
 }
 

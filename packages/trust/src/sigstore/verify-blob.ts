@@ -1,5 +1,5 @@
 import { createHash, createVerify, type KeyObject, timingSafeEqual, verify } from 'node:crypto'
-import { refusing, TrustError } from '../errors.ts'
+import { TrustError } from '../errors.ts'
 import type { Authority, KeyAuthority, SigstoreAuthority, VerifiedIdentity } from './authority.ts'
 import { type FileHash, type MessageBundle, readBlobBundle, type StatementBundle } from './blob-bundle.ts'
 import { readAuthorityKey } from './key-authority.ts'
@@ -7,7 +7,7 @@ import { hashesOf } from './signature-check.ts'
 import { contentOf, type Signed } from './signed.ts'
 import { demandAuthority } from './verify-envelope.ts'
 
-/** A file: its bytes, as often as they are asked for, or only its digest, which is enough for a statement about it. */
+/** A file: its bytes, as often as they are asked for, or only its digest (SHA-256, 384 or 512), which is enough for a statement about it. */
 export type BlobArtifact = { readonly content: () => AsyncIterable<Uint8Array> } | { readonly digest: string }
 
 export interface VerifyBlobOptions {
@@ -18,7 +18,7 @@ export interface VerifyBlobOptions {
 }
 
 export interface VerifiedBlob extends VerifiedIdentity {
-  /** `sha256:…` of the file. */
+  /** Of the file: `sha256:…`, or what was given. */
   readonly digest: string
   /** Where the bundle holds a statement: what it says of the file is of this type. */
   readonly predicateType?: string | undefined
@@ -26,7 +26,7 @@ export interface VerifiedBlob extends VerifiedIdentity {
 
 /** Ed25519 signs a message whole: a longer one would have to be held in memory. */
 const maxWholeMessage = 64 * 1024 * 1024
-const digestPattern = /^sha256:[0-9a-f]{64}$/
+const digestPattern = /^(sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128})$/
 
 /**
  * Verifies a Sigstore bundle, v0.1 to v0.3, over a file: signature, signer, and all that came along. The file is read once, as a
@@ -60,15 +60,13 @@ interface Read {
 }
 
 async function statementOf(read: StatementBundle, artifact: BlobArtifact, options: VerifyBlobOptions): Promise<Read> {
-  const digests = 'digest' in artifact ? { sha256: givenDigest(artifact.digest) } : hexOf(await digestsOf(artifact.content(), options))
+  const digests = 'digest' in artifact ? givenDigest(artifact.digest) : hexOf(await digestsOf(artifact.content(), options))
+  const [hash = '', value = ''] = Object.entries(digests)[0] ?? []
+  const digest = `${hash}:${value}`
   const named = read.subjects.some((subject) =>
-    Object.entries(digests).some(([hash, value]) => subject[hash as FileHash]?.toLowerCase() === value),
+    Object.entries(digests).some(([name, hex]) => subject[name as FileHash]?.toLowerCase() === hex),
   )
-  if (!named)
-    throw new TrustError(
-      'DataDamaged',
-      `The bundle is about other files than sha256:${digests.sha256}: its statement does not name that one.`,
-    )
+  if (!named) throw new TrustError('DataDamaged', `The bundle is about other files than ${digest}: its statement does not name that one.`)
   return {
     digest: `sha256:${digests.sha256}`,
     signed: {
@@ -183,11 +181,11 @@ function hexOf(digests: Readonly<Record<FileHash, Buffer>>): Readonly<Record<Fil
   return { sha256: digests.sha256.toString('hex'), sha384: digests.sha384.toString('hex'), sha512: digests.sha512.toString('hex') }
 }
 
-function givenDigest(digest: string): string {
-  return refusing('UnknownFormat', `${JSON.stringify(digest.slice(0, 100))} is not a digest sha256:<64 hex digits>.`, () => {
-    if (!digestPattern.test(digest)) throw new Error('no digest')
-    return digest.slice('sha256:'.length)
-  })
+function givenDigest(digest: string): Readonly<Partial<Record<FileHash, string>>> {
+  if (!digestPattern.test(digest))
+    throw new TrustError('UnknownFormat', `${JSON.stringify(digest.slice(0, 100))} is not a digest, such as sha256:<64 hex digits>.`)
+  const [hash = '', hex = ''] = digest.split(':')
+  return { [hash]: hex }
 }
 
 function same(a: Uint8Array, b: Uint8Array): boolean {
