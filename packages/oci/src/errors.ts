@@ -7,7 +7,7 @@
  * - `TooLarge`: over a limit of the reader or of the registry.
  * - `Unreachable`, `Timeout`, `TooManyRequests`, `ServerError`: may pass; `transient` is true.
  * - `Untrusted`: the TLS certificate does not verify.
- * - `BadResponse`: the peer does not speak the protocol. `InvalidManifest`, `InvalidJson`: content does not parse.
+ * - `BadResponse`: the peer does not speak the protocol. `InvalidManifest`, `InvalidJson`, `InvalidArchive`: content does not parse.
  * - `InvalidReference`, `InvalidDigest`: a name that the caller gave is malformed.
  * - `Unsupported`: media type, digest algorithm or operation that is not handled. `Rejected`: the registry refused the content.
  * - `Storage`: the local disk failed.
@@ -27,6 +27,7 @@ export type OciErrorCode =
   | 'BadResponse'
   | 'InvalidManifest'
   | 'InvalidJson'
+  | 'InvalidArchive'
   | 'InvalidReference'
   | 'InvalidDigest'
   | 'Unsupported'

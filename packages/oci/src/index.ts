@@ -1,17 +1,34 @@
+export { Archive } from './archive/archive.ts'
+export { type Base, baseFile, writeBase } from './archive/delta.ts'
+export type { ArchiveEntry } from './archive/stream.ts'
+export { minimumPartBytes, type WriteArchiveOptions, type WrittenArchive, writeArchive } from './archive/write.ts'
 export { type Artifact, type ArtifactPart, pushArtifact, pushReferrer } from './artifact.ts'
 export type { Credentials } from './client/authorizer.ts'
 export { type CredentialOptions, findCertificates, findCredentials } from './client/credentials.ts'
+export type { RateLimits } from './client/pace.ts'
 export { Registry, type RegistryOptions } from './client/registry.ts'
 export type { Repository } from './client/repository.ts'
 export type { RetryPolicy } from './client/retry.ts'
+export type { UploadMemory } from './client/transport.ts'
 export { type CallOptions, type ContentSource, type ContentTarget, readBlob, readJson } from './content.ts'
 export { type CopyOptions, type CopyResult, copy } from './copy.ts'
 export { digestHex, digestOf, isDigest } from './digest.ts'
 export { OciError, type OciErrorCode } from './errors.ts'
+export { refName } from './layout/index-file.ts'
 export { Layout } from './layout/layout.ts'
 export { formatLocation, type Location, parseLocation } from './location.ts'
-export { type Descriptor, type Manifest, maximumManifestBytes, mediaTypes, type Platform, parseManifest } from './manifest.ts'
+export {
+  type Descriptor,
+  isManifestType,
+  type Manifest,
+  maximumManifestBytes,
+  mediaTypes,
+  type Platform,
+  parseManifest,
+  referrerDescriptor,
+} from './manifest.ts'
 export { formatReference, isRepository, isTag, mirrorRepository, parseReference, type Reference } from './reference.ts'
+export { readReferrers, referrersTag, writeReferrers } from './referrers.ts'
 export type { RegistryUser } from './server/access/users.ts'
 export type { Collected } from './server/collector.ts'
 export type { RegistryLogger } from './server/handler.ts'

@@ -14,6 +14,9 @@ export function downloadBlob(
   return verifyStream(resumed(transport, repository, descriptor, signal), descriptor, `${transport.options.host}/${repository}`)
 }
 
+/** A try that brings less is as good as none: else a registry that trickles would never be given up. */
+const progressBytes = 16 * 1024
+
 async function* resumed(
   transport: Transport,
   repository: string,
@@ -22,6 +25,7 @@ async function* resumed(
 ): AsyncGenerator<Uint8Array> {
   const retries = transport.retries(signal)
   let offset = 0
+  let sinceFailure = 0
   for (;;) {
     try {
       const answer = await transport.once({
@@ -39,12 +43,14 @@ async function* resumed(
         skip -= chunk.length - rest.length
         if (rest.length === 0) continue
         offset += rest.length
-        retries.progressed()
+        sinceFailure += rest.length
+        if (sinceFailure >= progressBytes) retries.progressed()
         yield rest
       }
       return
     } catch (error) {
       if (offset >= descriptor.size && error instanceof OciError && error.transient) return
+      sinceFailure = 0
       await retries.failed(error)
     }
   }

@@ -148,12 +148,15 @@ async function* readBody(response: IncomingMessage, outgoing: Outgoing, release:
   // Timed only while waiting for the peer; a slow reader is not the peer's silence.
   const watchdog = new Watchdog(outgoing, (error) => response.destroy(error))
   const chunks = response[Symbol.asyncIterator]()
+  const trickle = new Trickle(outgoing)
   try {
     for (;;) {
       watchdog.arm()
+      const asked = performance.now()
       const next = await chunks.next()
       watchdog.disarm()
       if (next.done === true) return
+      trickle.waited(performance.now() - asked, next.value.length)
       yield next.value
     }
   } catch (error) {
@@ -210,6 +213,34 @@ class Watchdog {
   close(): void {
     this.#closed = true
     this.disarm()
+  }
+}
+
+const slowestBytesPerSecond = 1024
+
+/** A peer that sends a byte now and then is never silent, and never done: over each time-out, it must send a little. */
+class Trickle {
+  readonly #outgoing: Outgoing
+  #ms = 0
+  #bytes = 0
+
+  constructor(outgoing: Outgoing) {
+    this.#outgoing = outgoing
+  }
+
+  waited(ms: number, bytes: number): void {
+    this.#ms += ms
+    this.#bytes += bytes
+    const { timeoutMs, url } = this.#outgoing
+    if (this.#ms < timeoutMs) return
+    if (this.#bytes < (timeoutMs / 1000) * slowestBytesPerSecond) {
+      throw new OciError(
+        'Timeout',
+        `${url.host} sent only ${this.#bytes} bytes in ${timeoutMs} ms of ${describe(this.#outgoing)}. Check the network, then try again.`,
+      )
+    }
+    this.#ms = 0
+    this.#bytes = 0
   }
 }
 

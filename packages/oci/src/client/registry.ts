@@ -3,9 +3,10 @@ import { OciError } from '../errors.ts'
 import { isHost, isRepository } from '../reference.ts'
 import type { Credentials } from './authorizer.ts'
 import { listRepositories } from './catalog.ts'
+import type { RateLimits } from './pace.ts'
 import { Repository } from './repository.ts'
 import { defaultRetry, type RetryPolicy } from './retry.ts'
-import { Transport } from './transport.ts'
+import { Transport, type UploadMemory } from './transport.ts'
 
 export interface RegistryOptions {
   /** `host` or `host:port` */
@@ -19,6 +20,10 @@ export interface RegistryOptions {
   /** The longest silence of the registry, in milliseconds. Default 30 000. */
   timeoutMs?: number | undefined
   retry?: Partial<RetryPolicy> | undefined
+  /** How fast it may be used. Default: as fast as it goes, and as it asks for. */
+  limits?: RateLimits | undefined
+  /** Lets uploads go on that another process began. Default: none are. */
+  uploads?: UploadMemory | undefined
   /** Jitter, from 0 to 1. Default Math.random. */
   random?: (() => number) | undefined
   /** Milliseconds since 1970. Default Date.now. */
@@ -43,6 +48,8 @@ export class Registry {
       userAgent: options.userAgent ?? 'muster',
       timeoutMs: options.timeoutMs ?? 30_000,
       retry: { ...defaultRetry, ...options.retry },
+      limits: options.limits ?? {},
+      uploads: options.uploads,
       random: options.random ?? Math.random,
       now: options.now ?? Date.now,
     })

@@ -4,6 +4,7 @@ import { once } from '../artifact.ts'
 import { OciError, type OciErrorCode } from '../errors.ts'
 import { Authorizer, type Credentials, type FetchToken } from './authorizer.ts'
 import { type Answer, type Body, ContentFailure, describe, exchange } from './exchange.ts'
+import { Pace, type RateLimits } from './pace.ts'
 import { parseRetryAfter, Retries, type RetryPolicy } from './retry.ts'
 
 export interface TransportOptions {
@@ -14,6 +15,8 @@ export interface TransportOptions {
   readonly userAgent: string
   readonly timeoutMs: number
   readonly retry: RetryPolicy
+  readonly limits: RateLimits
+  readonly uploads?: UploadMemory | undefined
   readonly random: () => number
   readonly now: () => number
 }
@@ -34,11 +37,19 @@ export interface Call {
 const maximumRedirects = 5
 const errorBytes = 64 * 1024
 
+/** Remembers where uploads that were begun go on, also after the process ended. Keys name a blob in a repository of a registry. */
+export interface UploadMemory {
+  recall(key: string): Promise<string | undefined>
+  remember(key: string, location: string): Promise<void>
+  forget(key: string): Promise<void>
+}
+
 /** HTTP to one registry: its CA, credentials, redirects, errors and retries. */
 export class Transport {
   readonly origin: URL
   readonly options: TransportOptions
   readonly #authorizer: Authorizer
+  readonly #pace: Pace
   readonly #own: HttpAgent | HttpsAgent
   /** For other hosts, which the registry's own CA says nothing about. */
   readonly #otherHttps: HttpsAgent
@@ -46,6 +57,7 @@ export class Transport {
 
   constructor(options: TransportOptions) {
     this.options = options
+    this.#pace = new Pace(options.limits, options.now)
     const host = options.host === 'docker.io' ? 'registry-1.docker.io' : options.host
     this.origin = new URL(`${options.plainHttp ? 'http' : 'https'}://${host}`)
     const pool = { keepAlive: true, maxSockets: 16, maxFreeSockets: 4 }
@@ -114,6 +126,8 @@ export class Transport {
     for (let redirects = 0; ; redirects += 1) {
       const own = url.origin === this.origin.origin
       this.#checkScheme(url, call.method)
+      await this.#pace.request(call.signal)
+      const { body } = call
       const answer = await exchange({
         method: call.method,
         url,
@@ -122,14 +136,15 @@ export class Transport {
           ...call.headers,
           ...(own && authorization !== undefined ? { authorization } : {}),
         },
-        body: call.body,
+        body: body === undefined ? undefined : { length: body.length, open: () => this.#pace.bytes(body.open(), call.signal) },
         agent: this.#agent(url),
         timeoutMs: this.options.timeoutMs,
         signal: call.signal,
       })
       const { location } = answer.headers
       const readOnly = call.method === 'GET' || call.method === 'HEAD'
-      if (![301, 302, 303, 307, 308].includes(answer.status) || location === undefined || !readOnly) return answer
+      if (![301, 302, 303, 307, 308].includes(answer.status) || location === undefined || !readOnly)
+        return { ...answer, body: this.#pace.bytes(answer.body, call.signal) }
       answer.discard()
       if (redirects >= maximumRedirects || !URL.canParse(location, url.href)) {
         throw new OciError(
@@ -180,6 +195,8 @@ export class Transport {
     const code = errorCode(status, said.codes)
     const what = `${describe({ method: call.method, url: answer.url })} was answered ${status}${said.text === '' ? '' : ` (${said.text})`}.`
     const retryAfterMs = parseRetryAfter(headers['retry-after'], this.options.now())
+    // Whoever else asks this registry waits too: it is the registry that is busy, not one request.
+    if (retryAfterMs !== undefined && retryAfterMs <= this.options.retry.maximumMs) this.#pace.hold(retryAfterMs)
     return new OciError(code, `${what} ${advice[code] ?? ''}`.trimEnd(), { status, retryAfterMs })
   }
 }

@@ -3,7 +3,7 @@ import { verifyStream } from '../digest.ts'
 import { OciError } from '../errors.ts'
 import type { Descriptor } from '../manifest.ts'
 import type { Answer, Body } from './exchange.ts'
-import type { Transport } from './transport.ts'
+import type { Transport, UploadMemory } from './transport.ts'
 
 /** Up to this size a blob is sent in one request: there is little to resume. */
 const wholeBytes = 1024 * 1024
@@ -34,10 +34,11 @@ export class Upload {
   /** @param isThere asks whether the blob has arrived: an answer may be lost after the registry took it */
   async run(isThere: () => Promise<boolean>): Promise<void> {
     const retries = this.#transport.retries(this.#signal)
+    await this.#recall()
     let furthest = 0
     for (let attempt = 0; ; attempt += 1) {
       try {
-        if (attempt > 0 && (await isThere())) return
+        if (attempt > 0 && (await isThere())) break
         const offset = await this.#begin()
         if (offset > furthest) retries.progressed()
         furthest = Math.max(furthest, offset)
@@ -46,11 +47,28 @@ export class Upload {
           if (offset < this.#descriptor.size) await this.#send(offset)
           await this.#finish(this.#descriptor.size, false)
         }
-        return
+        break
       } catch (error) {
         await retries.failed(this.#classify(error))
       }
     }
+    await this.#memory?.forget(this.#key)
+  }
+
+  /** Where another process left this upload. An address elsewhere, or a session that is gone, only costs a new one. */
+  async #recall(): Promise<void> {
+    const location = await this.#memory?.recall(this.#key)
+    if (location === undefined || !URL.canParse(location)) return
+    const url = new URL(location)
+    if (url.origin === this.#transport.origin.origin) this.#location = url
+  }
+
+  get #memory(): UploadMemory | undefined {
+    return this.#descriptor.size > wholeBytes ? this.#transport.options.uploads : undefined
+  }
+
+  get #key(): string {
+    return `${this.#transport.options.host}/${this.#repository}@${this.#descriptor.digest}`
   }
 
   /** Opens a session, or asks the open one how far it got. The number of bytes that the registry has. */
@@ -67,6 +85,7 @@ export class Upload {
     const answer = await this.#call({ method: 'POST', to: `/v2/${this.#repository}/blobs/uploads/`, accept: [202], body: emptyBody })
     answer.discard()
     this.#location = this.#nextLocation(answer)
+    await this.#memory?.remember(this.#key, this.#location.href)
     return 0
   }
 

@@ -5,13 +5,11 @@ import type { CallOptions, ContentSource, ContentTarget } from '../content.ts'
 import { digestHex, digestOf, isDigest, verifyBytes, verifyStream } from '../digest.ts'
 import { ensureDirectory, errno, readBounded, storageError, writeAtomic, writeStreamAtomic } from '../disk.ts'
 import { OciError } from '../errors.ts'
-import { type Descriptor, maximumManifestBytes, mediaTypes, parseManifest, readDescriptor, referrerDescriptor } from '../manifest.ts'
+import { type Descriptor, maximumManifestBytes, mediaTypes, parseManifest, referrerDescriptor } from '../manifest.ts'
 import { addReferrer, filterReferrers, readReferrers, referrersTag } from '../referrers.ts'
+import { layoutVersion, layoutVersionOf, maximumIndexBytes, named, readIndexFile, refName, tagNames } from './index-file.ts'
 import { withLockFile } from './lock.ts'
 
-const refName = 'org.opencontainers.image.ref.name'
-const layoutVersion = '1.0.0'
-const maximumIndexBytes = 16 * 1024 * 1024
 const abandonedMs = 60 * 60 * 1000
 const temporaryName = '.muster-tmp'
 
@@ -42,7 +40,7 @@ export class Layout implements ContentSource, ContentTarget {
     if (present === undefined && options.create !== true) {
       throw new OciError('NotFound', `${layout.directory} is not an OCI layout: it has no file "oci-layout". Check the path.`)
     }
-    if (present !== undefined && versionOf(present) !== layoutVersion) {
+    if (present !== undefined && layoutVersionOf(present) !== layoutVersion) {
       throw new OciError('Unsupported', `${layout.directory} is an OCI layout of another version than ${layoutVersion}.`)
     }
     try {
@@ -62,7 +60,7 @@ export class Layout implements ContentSource, ContentTarget {
 
   async resolve(tagOrDigest: string, _options: CallOptions = {}): Promise<Descriptor | undefined> {
     if (!isDigest(tagOrDigest)) {
-      const entry = (await this.#entries()).find((candidate) => candidate.annotations?.[refName] === tagOrDigest)
+      const entry = named(await this.#entries(), tagOrDigest)
       return entry && { mediaType: entry.mediaType, digest: entry.digest, size: entry.size }
     }
     const bytes = await readBounded(this.#blobPath(tagOrDigest), maximumManifestBytes)
@@ -128,8 +126,7 @@ export class Layout implements ContentSource, ContentTarget {
 
   /** The tags, in the order of index.json; referrers' lists are not among them. */
   async tags(): Promise<string[]> {
-    const names = (await this.#entries()).map((entry) => entry.annotations?.[refName])
-    return names.filter((name): name is string => name !== undefined && !/^sha256-[0-9a-f]{64}$/.test(name))
+    return tagNames(await this.#entries())
   }
 
   /** Takes a tag away; content stays. False: it was not there. */
@@ -161,8 +158,7 @@ export class Layout implements ContentSource, ContentTarget {
   }
 
   async #referrersOf(digest: string, entries: readonly Descriptor[]): Promise<Descriptor[]> {
-    const tag = referrersTag(digest)
-    const list = entries.find((entry) => entry.annotations?.[refName] === tag)
+    const list = named(entries, referrersTag(digest))
     return list === undefined ? [] : readReferrers((await this.manifest(list.digest)).bytes)
   }
 
@@ -178,16 +174,7 @@ export class Layout implements ContentSource, ContentTarget {
     const path = join(this.directory, 'index.json')
     const bytes = await readBounded(path, maximumIndexBytes)
     if (bytes === undefined) return []
-    let json: unknown
-    try {
-      json = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
-    } catch (cause) {
-      throw new OciError('InvalidJson', `${path} is not JSON. The layout is damaged; make it again.`, { cause })
-    }
-    const manifests: unknown = typeof json === 'object' && json !== null && 'manifests' in json ? json.manifests : undefined
-    if (!Array.isArray(manifests))
-      throw new OciError('InvalidManifest', `${path} has no "manifests". The layout is damaged; make it again.`)
-    return manifests.map((entry, at) => readDescriptor(entry, `manifests[${at}] of ${path}`))
+    return readIndexFile(bytes, path).entries
   }
 
   #updateIndex(
@@ -231,15 +218,6 @@ function checkName(tag: string): void {
     'InvalidReference',
     `"${tag.slice(0, 100)}" cannot be a tag in a layout: use 1 to 512 characters without line breaks, and no digest.`,
   )
-}
-
-function versionOf(bytes: Uint8Array): unknown {
-  try {
-    const json: unknown = JSON.parse(new TextDecoder().decode(bytes))
-    return typeof json === 'object' && json !== null && 'imageLayoutVersion' in json ? json.imageLayoutVersion : undefined
-  } catch {
-    return undefined
-  }
 }
 
 async function* abortable(content: AsyncIterable<Uint8Array>, signal: AbortSignal | undefined): AsyncGenerator<Uint8Array> {

@@ -1,0 +1,108 @@
+import { createHash } from 'node:crypto'
+import { resolve } from 'node:path'
+import type { CallOptions } from '../content.ts'
+import { OciError } from '../errors.ts'
+import { FileSink, PartsSink, type Sink } from './sink.ts'
+import { type ArchiveEntry, framesOf, tarSize, tarStream } from './stream.ts'
+import { compressFrame, type Frame, frameBytes, seekTable } from './zstd.ts'
+
+export interface WriteArchiveOptions extends CallOptions {
+  /** Default: whether the name ends in `.zst`. */
+  readonly compress?: boolean | undefined
+  /** Splits it into parts of at most so many bytes, beside a list of their checksums (`FILE.sha256`). */
+  readonly partBytes?: number | undefined
+  /** Called as the tar grows: bytes so far, before compression, and all. */
+  readonly onProgress?: ((done: number, all: number) => void) | undefined
+}
+
+export interface WrittenArchive {
+  readonly files: readonly string[]
+  /** On disk, after compression. */
+  readonly bytes: number
+  /** Bytes of the tar that an earlier run had written. */
+  readonly resumed: number
+}
+
+/** Parts of less would hold less than one frame. */
+export const minimumPartBytes = 4 * 1024 * 1024
+const framesAtOnce = 3
+
+/**
+ * Writes a tar that is the same for the same entries. A file appears when it is whole. Parts appear one by one, and a run that was ended is
+ * gone on from at its last whole part; the list of checksums appears last.
+ * @throws OciError of the entries' content, and `Storage`
+ */
+export async function writeArchive(
+  file: string,
+  entries: readonly ArchiveEntry[],
+  options: WriteArchiveOptions = {},
+): Promise<WrittenArchive> {
+  const path = resolve(file)
+  const compress = options.compress ?? path.endsWith('.zst')
+  const { partBytes } = options
+  const sink =
+    partBytes === undefined
+      ? await FileSink.open(path)
+      : await PartsSink.open(path, checkedPart(partBytes), planOf(entries, compress, partBytes))
+  try {
+    const bytes = await fill(sink, entries, compress, options)
+    return { files: await sink.finish(), bytes, resumed: sink.resumed.offset }
+  } catch (error) {
+    // Parts of content that turned out to be wrong are not gone on from.
+    await sink.abandon(!(error instanceof OciError && (error.code === 'DigestMismatch' || error.code === 'SizeMismatch')))
+    throw error
+  }
+}
+
+/** Reads and compresses ahead while the disk writes. */
+async function fill(
+  sink: Sink,
+  entries: readonly ArchiveEntry[],
+  compress: boolean,
+  { signal, onProgress }: WriteArchiveOptions,
+): Promise<number> {
+  const frames: Frame[] = [...sink.resumed.frames]
+  const all = tarSize(entries)
+  let done = sink.resumed.offset
+  const running: { readonly size: number; readonly packed: Promise<Uint8Array> }[] = []
+  let writing: Promise<void> | undefined
+  const writeOldest = async (): Promise<void> => {
+    const oldest = running.shift()
+    if (oldest === undefined) return
+    const packed = await oldest.packed
+    const frame = { compressed: packed.length, size: oldest.size }
+    await sink.write(packed, frame)
+    frames.push(frame)
+    done += oldest.size
+    onProgress?.(done, all)
+  }
+  for await (const frame of framesOf(tarStream(entries, done, signal), frameBytes)) {
+    signal?.throwIfAborted()
+    const packed = compress ? compressFrame(frame) : Promise.resolve(frame)
+    packed.catch(() => {})
+    running.push({ size: frame.length, packed })
+    if (running.length < (compress ? framesAtOnce : 1)) continue
+    await writing
+    writing = writeOldest()
+    // Looked at above, or below: in between it may fail unseen.
+    writing.catch(() => {})
+  }
+  await writing
+  while (running.length > 0) await writeOldest()
+  const packed = frames.reduce((sum, frame) => sum + frame.compressed, 0)
+  if (!compress) return packed
+  const table = seekTable(frames)
+  await sink.write(table, { compressed: table.length, size: 0 })
+  return packed + table.length
+}
+
+function checkedPart(bytes: number): number {
+  if (Number.isSafeInteger(bytes) && bytes >= minimumPartBytes) return bytes
+  throw new OciError('Unsupported', `Parts of ${bytes} bytes are too small: the smallest have ${minimumPartBytes}.`)
+}
+
+function planOf(entries: readonly ArchiveEntry[], compress: boolean, partBytes: number): string {
+  const hash = createHash('sha256').update(JSON.stringify([1, compress, partBytes, frameBytes]))
+  for (const { name, size } of entries) hash.update(`${name}\0${size}\n`)
+  return hash.digest('hex')
+}
