@@ -1,7 +1,7 @@
 import { parseReference } from '@muster/oci'
 import { BundleError } from './errors.ts'
 import { type ImageRule, rulesFor } from './image-rules.ts'
-import { describeObject, isRecord, type KubeObjectLike } from './object.ts'
+import { describeObject, groupOf, isRecord, type KubeObjectLike } from './object.ts'
 
 /** An image that an object names. */
 export interface ImageField {
@@ -30,8 +30,7 @@ const containerLists = ['initContainers', 'containers', 'ephemeralContainers']
  * resources where rules say so, those that are known and `rules`.
  */
 export function imagesOf(object: KubeObjectLike, rules: readonly ImageRule[] = []): ImageField[] {
-  const slash = object.apiVersion.indexOf('/')
-  const group = slash < 0 ? '' : object.apiVersion.slice(0, slash)
+  const group = groupOf(object)
   const way = podSpecs.get(`${group}/${object.kind}`)
   const found = way === undefined ? [] : podImages(object, way)
   for (const rule of rulesFor(group, object.kind, rules)) {
@@ -53,9 +52,25 @@ function fieldsAt(value: unknown, rest: readonly string[], path: readonly Proper
   return isRecord(value) && Object.hasOwn(value, key) ? fieldsAt(value[key], more, [...path, key]) : []
 }
 
-function podImages(object: KubeObjectLike, way: readonly string[]): ImageField[] {
+/** The pod's spec that an object of Kubernetes' own kinds holds. */
+export function podSpecOf(object: KubeObjectLike): Record<string, unknown> | undefined {
+  const way = podSpecs.get(`${groupOf(object)}/${object.kind}`)
+  return way === undefined ? undefined : at(object, way)
+}
+
+/** Containers of every sort of a pod's spec. */
+export function containersOf(spec: Record<string, unknown>): Record<string, unknown>[] {
+  return containerLists.flatMap((list) => entriesOf(spec[list])).filter(isRecord)
+}
+
+function at(object: KubeObjectLike, way: readonly string[]): Record<string, unknown> | undefined {
   const spec = way.reduce<unknown>((value, key) => (isRecord(value) ? value[key] : undefined), object)
-  if (!isRecord(spec)) return []
+  return isRecord(spec) ? spec : undefined
+}
+
+function podImages(object: KubeObjectLike, way: readonly string[]): ImageField[] {
+  const spec = at(object, way)
+  if (spec === undefined) return []
   const found: ImageField[] = []
   for (const list of containerLists) {
     entriesOf(spec[list]).forEach((container, at) => {

@@ -1,5 +1,10 @@
 export type { FindArtifact, RenderOptions } from './components.ts'
 export type { BundleContent, Component } from './content.ts'
+export { type Connection, connectionsOf, connectionText } from './diff/connections.ts'
+export { type BundleDiff, diffBundles } from './diff/diff.ts'
+export type { FieldChange } from './diff/fields.ts'
+export { type Permission, permissionsOf, permissionText } from './diff/permissions.ts'
+export { diffText } from './diff/text.ts'
 export { BundleError, type BundleErrorCode } from './errors.ts'
 export {
   type BundleChart,

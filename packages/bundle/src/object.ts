@@ -18,11 +18,15 @@ export function describeObject(object: KubeObjectLike): string {
   return `${object.kind} ${namespace === undefined ? '' : `${namespace}/`}${name}`
 }
 
+/** Of its API; '' for the core group. */
+export function groupOf(object: KubeObjectLike): string {
+  const slash = object.apiVersion.indexOf('/')
+  return slash < 0 ? '' : object.apiVersion.slice(0, slash)
+}
+
 /** What makes two objects the same one to an API server: group (not version), kind, namespace, name. Sorts in a stable order. */
 export function identityOf(object: KubeObjectLike): string {
-  const slash = object.apiVersion.indexOf('/')
-  const group = slash < 0 ? '' : object.apiVersion.slice(0, slash)
-  return [group, object.kind, object.metadata.namespace ?? '', object.metadata.name].join('\u0000')
+  return [groupOf(object), object.kind, object.metadata.namespace ?? '', object.metadata.name].join('\u0000')
 }
 
 const apiVersionPattern = /^(?:[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?\/)?[a-z0-9][a-z0-9-]{0,62}$/

@@ -1,4 +1,4 @@
-import { isMap, isScalar, type Pair, parseDocument, type YAMLMap } from 'yaml'
+import { isMap, isNode, isScalar, type Pair, parseDocument, type YAMLMap } from 'yaml'
 import { readDocuments, yamlOptions } from '../documents.ts'
 import type { BundleChart, ChartParameter } from '../format.ts'
 import { limits } from '../limits.ts'
@@ -23,10 +23,17 @@ export function documentValues(chart: Chart, set: Readonly<Record<string, unknow
   const [checked] = readDocuments(chart.valuesText, { file, code: 'HelmFailed' })
   const parameters: ChartParameter[] = []
   const document = parseDocument(chart.valuesText, yamlOptions)
-  if (isMap(document.contents) && isRecord(checked?.value)) collect(document.contents, checked.value, set, '', parameters, 0)
+  const text = new SourceText(chart.valuesText)
+  if (isMap(document.contents) && isRecord(checked?.value))
+    collect(document.contents, checked.value, set, '', { text, into: parameters }, 0)
   const bounded = parameters.slice(0, limits.parameters)
   if (chart.schema !== undefined) return { parameters: bounded, schema: chart.schema, schemaFrom: 'values.schema.json' }
   return { parameters: bounded, schema: inferSchema(checked?.value), schemaFrom: 'values.yaml' }
+}
+
+interface Collecting {
+  readonly text: SourceText
+  readonly into: ChartParameter[]
 }
 
 function collect(
@@ -34,24 +41,25 @@ function collect(
   defaults: Record<string, unknown>,
   set: unknown,
   prefix: string,
-  into: ChartParameter[],
+  collecting: Collecting,
   depth: number,
 ): void {
-  map.items.forEach((pair, at) => {
+  const { text, into } = collecting
+  for (const pair of map.items) {
     if (!isScalar(pair.key) || into.length >= limits.parameters) return
     const key = String(pair.key.value)
     const name = `${prefix}${/^[A-Za-z0-9_-]+$/.test(key) ? key : JSON.stringify(key)}`
-    if (name.length > 1000) return
+    if (name.length > 1000) continue
     const value = defaults[key]
     const own = isRecord(set) && Object.hasOwn(set, key) ? set[key] : undefined
-    const description = descriptionOf(pair, at === 0 ? map.commentBefore : undefined)
+    const description = text.commentOf(pair)
     if (isMap(pair.value) && isRecord(value) && Object.keys(value).length > 0 && depth < deepest) {
       const before = into.length
-      collect(pair.value, value, own, `${name}.`, into, depth + 1)
+      collect(pair.value, value, own, `${name}.`, collecting, depth + 1)
       const first = into[before]
       // What stands above a group says what its members are for.
       if (description !== undefined && first !== undefined && first.description === undefined) into[before] = { ...first, description }
-      return
+      continue
     }
     into.push({
       name,
@@ -60,21 +68,50 @@ function collect(
       ...(own === undefined || JSON.stringify(own) === JSON.stringify(value) ? {} : { value: bounded(own) }),
       ...(description === undefined ? {} : { description }),
     })
-  })
+  }
 }
 
-/** The comment above, else the one at the end of the line; of helm-docs' comments, what follows `--`. */
-function descriptionOf(pair: Pair, mapComment: string | null | undefined): string | undefined {
-  const above = (isScalar(pair.key) ? pair.key.commentBefore : undefined) ?? mapComment
-  const behind = isScalar(pair.value) ? pair.value.comment : undefined
-  // A blank line parts what belongs to the key from what does not.
-  const near = above?.split(/\n\s*\n/).at(-1)
-  const lines = (near ?? behind ?? '')
-    .split('\n')
-    .map((line) => line.replace(/^\s?(?:--\s?)?/, '').trimEnd())
-    .filter((line) => !/^\s*@(?:default|ignored|section|schema)\b/.test(line))
-  const text = lines.join('\n').trim()
-  return text === '' ? undefined : text.slice(0, longestDescription)
+/** Comments as people read them, by line and margin: YAML itself does not say what a comment belongs to. */
+class SourceText {
+  readonly #text: string
+  readonly #lines: readonly string[]
+  readonly #starts: number[] = [0]
+
+  constructor(text: string) {
+    this.#text = text
+    this.#lines = text.split('\n')
+    for (const line of this.#lines) this.#starts.push((this.#starts.at(-1) ?? 0) + line.length + 1)
+  }
+
+  /** The lines of comment right above a key, at its margin; else what stands behind its value. Of helm-docs' comments, the text. */
+  commentOf({ key, value }: Pair): string | undefined {
+    const offset = isScalar(key) ? (key.range?.[0] ?? 0) : 0
+    const at = this.#lineAt(offset)
+    const margin = ' '.repeat(offset - (this.#starts[at] ?? 0))
+    const above: string[] = []
+    for (let line = at - 1; this.#lines[line]?.startsWith(`${margin}#`) === true; line -= 1) above.unshift(this.#lines[line] ?? '')
+    const text = (above.length > 0 ? above : [this.#behind(value, offset, at)])
+      .map((line) => line.replace(/^\s*#+\s?(?:--\s?)?/, '').trimEnd())
+      .filter((line) => !/^\s*@(?:default|ignored|section|schema)\b/.test(line))
+      .join('\n')
+      .trim()
+    return text === '' ? undefined : text.slice(0, longestDescription)
+  }
+
+  #behind(value: unknown, offset: number, at: number): string {
+    const end = isNode(value) && value.range ? Math.max(value.range[1], offset) : offset
+    return /\s#(.*)$/.exec(this.#text.slice(end, (this.#starts[at + 1] ?? 0) - 1))?.[1] ?? ''
+  }
+
+  #lineAt(offset: number): number {
+    let [low, high] = [0, this.#lines.length - 1]
+    while (low < high) {
+      const middle = Math.ceil((low + high) / 2)
+      if ((this.#starts[middle] ?? 0) <= offset) low = middle
+      else high = middle - 1
+    }
+    return low
+  }
 }
 
 function typeOf(value: unknown): ChartParameter['type'] {
