@@ -41,9 +41,6 @@ interface Kind {
   readonly kind: string
 }
 
-/** A kind is watched anew for one doubt in this time, in milliseconds. */
-const doubtEveryMs = 60_000
-
 interface Running {
   readonly informer: Informer<Observed>
   readonly stop: AbortController
@@ -57,7 +54,6 @@ export class Watches {
   readonly #changed: (event: InformerEvent<Observed>) => void
   readonly #logger: Logger
   readonly #running = new Map<string, Running>()
-  readonly #doubtedAtMs = new Map<string, number>()
   #stopped = false
 
   constructor(client: KubeClient, changed: (event: InformerEvent<Observed>) => void, logger: Logger) {
@@ -66,7 +62,7 @@ export class Watches {
     this.#logger = logger
   }
 
-  /** Watches exactly these kinds from now on. */
+  /** Watches exactly the kinds of these from now on, in all namespaces, also where one object is given for its kind. */
   ensure(kinds: readonly Kind[]): void {
     const wanted = new Map(kinds.map((kind) => [groupKind(kind), kind]))
     for (const [name, running] of this.#running) {
@@ -76,21 +72,6 @@ export class Watches {
     }
     if (this.#stopped) return
     for (const [name, kind] of wanted) if (!this.#running.has(name)) this.#running.set(name, this.#start(kind))
-  }
-
-  /**
-   * Watches a kind anew, as its watch does not tell what must have happened: a watch was seen that lived on, bookmarks and all, and told
-   * of no object any more, after the etcd of its API server had been killed.
-   */
-  doubt(kind: Kind, nowMs: number): void {
-    const name = groupKind(kind)
-    const running = this.#running.get(name)
-    const before = this.#doubtedAtMs.get(name)
-    if (running === undefined || this.#stopped || (before !== undefined && nowMs - before < doubtEveryMs)) return
-    this.#doubtedAtMs.set(name, nowMs)
-    this.#logger.warn({ kind: kind.kind }, 'a watch does not tell of what was applied; it is started anew')
-    running.stop.abort()
-    this.#running.set(name, this.#start(kind))
   }
 
   /** An object as last seen; `'unknown'` while its kind has not been listed yet. */
@@ -119,19 +100,19 @@ export class Watches {
     await Promise.all(ends)
   }
 
-  #start(kind: Kind): Running {
+  #start({ apiVersion, kind }: Kind): Running {
     const stop = new AbortController()
     const informer = new Informer<Observed>(this.#client, {
-      ...kind,
+      apiVersion,
+      kind,
       labelSelector: releaseLabel,
       project: observe,
-      onError: (error) =>
-        this.#logger.debug({ kind: kind.kind, code: codeOf(error), reason: messageOf(error) }, 'a watch goes on after a failure'),
+      onError: (error) => this.#logger.debug({ kind, code: codeOf(error), reason: messageOf(error) }, 'a watch goes on after a failure'),
     })
     informer.onChange(this.#changed)
     const end = informer
       .run(stop.signal)
-      .catch((error: unknown) => this.#logger.error({ kind: kind.kind, code: codeOf(error), reason: messageOf(error) }, 'a watch ended'))
+      .catch((error: unknown) => this.#logger.error({ kind, code: codeOf(error), reason: messageOf(error) }, 'a watch ended'))
     return { informer, stop, end }
   }
 }

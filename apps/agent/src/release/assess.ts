@@ -15,21 +15,8 @@ const leftoverGraceMs = 120_000
 
 /** Whether what was applied is healthy. Nothing waits here: each change of an object asks again. */
 export const assess: Step = async ({ clock, watches }, { runtime }) => {
-  doubtWatches(runtime, watches, clock.now().getTime())
   const outcome = assessRelease(runtime, watches)
   return outcome.ready || clock.now().getTime() - runtime.appliedAtMs >= leftoverGraceMs ? undefined : outcome
-}
-
-/** What was applied so long ago, in milliseconds, must have been seen. */
-const unseenMs = 20_000
-
-/** Has kinds watched anew of which something that was applied has not been seen. */
-export function doubtWatches(runtime: ReleaseRuntime, watches: Pick<Watches, 'get' | 'doubt'>, nowMs: number): void {
-  if (nowMs - runtime.appliedAtMs < unseenMs) return
-  for (const { planned, uid } of runtime.tracked.values()) {
-    const observed = watches.get(refOf(planned.object))
-    if (observed !== 'unknown' && observed?.uid !== uid) watches.doubt(planned.object, nowMs)
-  }
 }
 
 /** How a release stands by the health of its objects. */

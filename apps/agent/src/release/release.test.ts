@@ -2,7 +2,7 @@ import type { Release } from '@muster/api'
 import type { Health } from '@muster/reconcile'
 import { describe, expect, it } from 'vitest'
 import type { Observed } from '../watches.ts'
-import { assessRelease, doubtWatches } from './assess.ts'
+import { assessRelease } from './assess.ts'
 import { type LiveRelease, statusOf } from './release-object.ts'
 import { Releases } from './releases.ts'
 import { Interrupted, ReleaseRuntime } from './runtime.ts'
@@ -43,21 +43,6 @@ describe('a release', () => {
   ])('is progressing while an object %s', (_title, observed) => {
     expect(assessRelease(tracking(), watching(observed))).toMatchObject({ ready: false, reason: 'Progressing' })
   })
-
-  it.each([
-    ['is not there', undefined, 20_000, 1],
-    ['is another one of the same name', seen({ uid: 'u2' }), 20_000, 1],
-    ['is not watched yet', 'unknown' as const, 20_000, 0],
-    ['is not there just after the apply', undefined, 19_999, 0],
-    ['is there', seen(), 20_000, 0],
-  ])(
-    'has a kind watched anew where the watch says that what was applied long ago is not there: an object %s',
-    (_title, observed, ms, times) => {
-      const doubted: string[] = []
-      doubtWatches(tracking(), { get: () => observed, doubt: ({ kind }) => doubted.push(kind) }, ms)
-      expect(doubted).toHaveLength(times)
-    },
-  )
 
   it('is degraded when an object is, and says which and why', () => {
     const outcome = assessRelease(tracking(), watching(seen({ health: { state: 'Degraded', reason: 'X', message: 'no room' } })))
