@@ -28,6 +28,11 @@ export interface ControlPlane {
 }
 
 const bootstrapMs = 60_000
+/**
+ * The API server has a connection to etcd for each resource, and each of them waits ever longer (up to two minutes) while etcd is away.
+ * Until the last of them is back, requests for its resource hang and its watches are silent: etcd must not be away for long.
+ */
+const etcdPauseMs = 1_000
 
 interface Options {
   readonly instance: Instance
@@ -47,7 +52,9 @@ export async function createControlPlane(options: Options): Promise<ControlPlane
     name: string,
     args: string[],
     reads: readonly string[],
-    rest: Pick<ComponentSpec, 'probe' | 'readyTimeoutMs' | 'stopTimeoutMs'> & { needs?: (signal: AbortSignal) => Promise<void> },
+    rest: Pick<ComponentSpec, 'probe' | 'readyTimeoutMs' | 'stopTimeoutMs' | 'longestPauseMs'> & {
+      needs?: (signal: AbortSignal) => Promise<void>
+    },
   ) => {
     const { needs, ...timing } = rest
     return new Component(
@@ -74,6 +81,7 @@ export async function createControlPlane(options: Options): Promise<ControlPlane
       probe: (signal) => expectOk(`${etcdUrl}/health`, { ca: pki.etcdCa.certificate, client: pki.etcdClient, signal }),
       readyTimeoutMs: 60_000,
       stopTimeoutMs: 15_000,
+      longestPauseMs: etcdPauseMs,
     }),
     apiserver: component(
       'kube-apiserver',

@@ -33,6 +33,11 @@ describe('a node', () => {
     expect(config.cgroupRoot).toBe('/muster-dev/alpha-1')
   })
 
+  it('starts a container that crashed again within half a minute', () => {
+    const config = JSON.parse(kubeletConfig(cluster, first, 'muster-dev/alpha-1'))
+    expect(config.crashLoopBackOff).toEqual({ maxContainerRestartPeriod: '30s' })
+  })
+
   it('routes Services in its own network namespace and leaves limits of the kernel alone', () => {
     const config = JSON.parse(kubeProxyConfig(cluster, first))
     expect(config.mode).toBe('nftables')

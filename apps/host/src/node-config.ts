@@ -116,6 +116,8 @@ export function kubeletConfig(cluster: ClusterPlan, node: NodePlan, cgroup: stri
     },
     imageGCHighThresholdPercent: 100,
     serializeImagePulls: false,
+    // Five minutes, the default, would keep an agent away long after the outage that it crashed in.
+    crashLoopBackOff: { maxContainerRestartPeriod: '30s' },
     containerLogMaxSize: '10Mi',
     containerLogMaxFiles: 3,
   })

@@ -77,6 +77,13 @@ describe('a supervised component', () => {
     expect(await kept.status()).toMatchObject({ state: 'ready', restarts: 1 })
   })
 
+  it('is not waited for longer than it may be away, however often it ends', async () => {
+    const kept = component({ file: '/bin/false', args: [] }, { longestPauseMs: 5 })
+    kept.start()
+    // With pauses that double from a quarter of a second, ten would take more than a minute.
+    await until(async () => (await kept.status()).restarts >= 10)
+  })
+
   it('is taken over, not started twice, by the daemon after one that was killed', async () => {
     const before = component(sleeper)
     before.start()

@@ -37,6 +37,8 @@ export interface ComponentSpec {
   readonly probe: (signal: AbortSignal) => Promise<void>
   readonly readyTimeoutMs: number
   readonly stopTimeoutMs: number
+  /** The longest pause between an end and the next start; 20 s unless given. */
+  readonly longestPauseMs?: number
   /** Of what an earlier run left in the group, only this executable is ended before a new start (containerd's shims live on). */
   readonly strays?: string
 }
@@ -181,7 +183,9 @@ export class Component {
   }
 
   async #keepRunning(signal: AbortSignal): Promise<void> {
-    let wait: number = backoff.firstMs
+    const longest = this.spec.longestPauseMs ?? backoff.maxMs
+    const first = Math.min(backoff.firstMs, longest)
+    let wait: number = first
     while (!signal.aborted) {
       const began = Date.now()
       try {
@@ -202,10 +206,10 @@ export class Component {
       if (signal.aborted) return
       this.#run = undefined
       this.#restarts++
-      if (Date.now() - began > backoff.stableMs) wait = backoff.firstMs
+      if (Date.now() - began > backoff.stableMs) wait = first
       this.#log(`${this.spec.name}: ${this.#message ?? 'ended'}; starts again in ${wait} ms`)
       await delay(wait, undefined, { signal }).catch(() => undefined)
-      wait = Math.min(wait * 2, backoff.maxMs)
+      wait = Math.min(wait * 2, longest)
     }
   }
 
