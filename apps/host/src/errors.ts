@@ -14,6 +14,7 @@ export type HostErrorCode =
   | 'StateUnreadable'
   | 'Unreachable'
   | 'BadRequest'
+  | 'SettingsInvalid'
   | 'Stopped'
 
 /** Codes that may pass by themselves; the others need a person. */

@@ -13,5 +13,12 @@ export { checkClusterName, checkInstanceId, hubNodePort } from './instance.ts'
 export type { PauseImage } from './node.ts'
 export type { NodeImage } from './node-image.ts'
 export type { ComponentState, ComponentStatus } from './process.ts'
-export type { RegistryAccess } from './registry.ts'
+export { type RegistryAccess, settingsFile } from './registry.ts'
+export {
+  parseRegistrySettings,
+  parseRetentionPolicy,
+  type RegistrySettings,
+  type RetentionPolicy,
+  registryOptions,
+} from './registry-settings.ts'
 export type { HostConfig, HostConfigInput } from './state.ts'

@@ -1,9 +1,9 @@
-import { randomBytes } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { mkdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import * as z from 'zod'
 import type { Cgroups } from './cgroup.ts'
-import { readJson, writeIfChanged } from './files.ts'
+import { readJson, readText, writeIfChanged } from './files.ts'
 import { type Instance, kernelNames, paths, ports, registryAddress } from './instance.ts'
 import { type CertificateFiles, fingerprint } from './pki.ts'
 import { ask } from './probe.ts'
@@ -18,14 +18,27 @@ export const registryConfigSchema = z.object({
   port: z.number(),
   certificate: z.string(),
   key: z.string(),
-  users: z.array(z.object({ name: z.string(), password: z.string(), access: z.enum(['read', 'write']) })),
+  users: z.array(z.object({ name: z.string(), password: z.string(), access: z.enum(['read', 'write', 'admin']) })),
+  /** What people set: a file that need not be there. */
+  settings: z.string(),
 })
 
 const credentialsSchema = z.object({ username: z.string(), password: z.string() })
-const accessSchema = z.object({ host: z.string(), ca: z.string(), writer: credentialsSchema, reader: credentialsSchema })
+const accessSchema = z.object({
+  host: z.string(),
+  ca: z.string(),
+  writer: credentialsSchema,
+  reader: credentialsSchema,
+  admin: credentialsSchema.optional(),
+})
 
-/** How the registry is reached: for the command line (writer) and for nodes and agents (reader). Kept in registry/access.json. */
+/** How the registry is reached: for the command line (writer, admin) and for nodes (reader). Kept in registry/access.json. */
 export type RegistryAccess = z.infer<typeof accessSchema>
+
+/** What people set about the registry: quotas, caches, mirrors and the like. */
+export function settingsFile(state: string): string {
+  return join(paths(state).registry, 'settings.yaml')
+}
 
 /** Makes the registry's credentials once, and writes down how it is reached. */
 export async function ensureRegistryAccess(instance: Instance, ca: string): Promise<RegistryAccess> {
@@ -37,6 +50,7 @@ export async function ensureRegistryAccess(instance: Instance, ca: string): Prom
     ca: await readFile(ca, 'utf8'),
     writer: held?.writer ?? user('writer'),
     reader: held?.reader ?? user('reader'),
+    admin: held?.admin ?? user('admin'),
   }
   await writeIfChanged(file, JSON.stringify(access, undefined, 2))
   return access
@@ -64,7 +78,9 @@ export async function createRegistry(options: {
     users: [
       { name: access.writer.username, password: access.writer.password, access: 'write' },
       { name: access.reader.username, password: access.reader.password, access: 'read' },
+      ...(access.admin === undefined ? [] : [{ name: access.admin.username, password: access.admin.password, access: 'admin' as const }]),
     ],
+    settings: settingsFile(instance.state),
   } satisfies z.infer<typeof registryConfigSchema>
   await writeIfChanged(config, JSON.stringify(content))
   return new Component(
@@ -76,7 +92,8 @@ export async function createRegistry(options: {
       command: async () => ({
         file: process.execPath,
         args: ['--disable-warning=ExperimentalWarning', program, config],
-        fingerprint: fingerprint(await readFile(pki.registry.certificate, 'utf8')),
+        // A registry whose certificate or settings changed is started again.
+        fingerprint: `${fingerprint(await readFile(pki.registry.certificate, 'utf8'))} ${hashOf(`${await readText(config)} ${await readText(settingsFile(instance.state))}`)}`,
       }),
       probe: async (signal) => {
         // Whoever names no user is turned away: that is an answer.
@@ -89,4 +106,8 @@ export async function createRegistry(options: {
     options.cgroups,
     options.log,
   )
+}
+
+function hashOf(text: string): string {
+  return createHash('sha256').update(text).digest('hex')
 }

@@ -15,6 +15,8 @@ export interface RegistryAccess {
   readonly ca: string
   readonly writer: { readonly username: string; readonly password: string }
   readonly reader: { readonly username: string; readonly password: string }
+  /** Who keeps the registry: tokens, retention, mirrors. */
+  readonly admin?: { readonly username: string; readonly password: string } | undefined
 }
 
 export interface HubOptions {

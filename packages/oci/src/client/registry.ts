@@ -1,6 +1,7 @@
 import type { CallOptions } from '../content.ts'
 import { OciError } from '../errors.ts'
 import { isHost, isRepository } from '../reference.ts'
+import { Administration } from './administration.ts'
 import type { Credentials } from './authorizer.ts'
 import { listRepositories } from './catalog.ts'
 import type { RateLimits } from './pace.ts'
@@ -73,6 +74,11 @@ export class Registry {
   /** Names of its repositories. @throws OciError `NotFound`, `Denied` or `Unsupported` where it does not tell them */
   repositories(options: CallOptions = {}): Promise<string[]> {
     return listRepositories(this.#transport, options)
+  }
+
+  /** What an administrator does with a registry of Muster's own. */
+  get administration(): Administration {
+    return new Administration(this.#transport)
   }
 
   /** Ends idle and running connections. */

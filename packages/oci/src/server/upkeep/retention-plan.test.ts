@@ -18,7 +18,7 @@ const shelf = (repository: string, manifests: readonly ShelfManifest[], tags: Re
   damaged: undefined,
 })
 const now = 1_000_000_000
-const never = (): boolean => false
+const never = (_repository: string, _reference: string): boolean => false
 const plan = (shelves: readonly Shelf[], rules: readonly RetentionRule[], needs: readonly Need[] = [], recent = never) =>
   planRetention({ shelves, rules, needs, now, recent })
 const newest = (count: number): RetentionRule[] => [{ repositories: '**', keep: { newest: count } }]

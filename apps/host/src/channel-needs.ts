@@ -1,0 +1,17 @@
+import type { ContentSource } from '@muster/oci'
+import { fetchChannel, readChannelContent } from '@muster/trust'
+
+/** Repositories of channels. */
+export const channelRepositories = 'channels/**'
+
+/**
+ * What a cluster's channel needs: the bundles that it names. By their digests all of them is found: images, wherever they are kept
+ * besides, and what refers to any of it. Signatures are not checked: what is named by a channel that does not verify stays too.
+ * @throws TrustError, OciError where the channel cannot be read
+ */
+export async function channelNeeds(repository: string, source: ContentSource): Promise<{ digest: string; why: string }[]> {
+  const channel = await fetchChannel(source)
+  if (channel === undefined) return []
+  const { releases } = readChannelContent(channel.channelBytes)
+  return releases.map(({ name, bundle }) => ({ digest: bundle.digest, why: `${repository} has it as release ${name} ${bundle.version}` }))
+}
