@@ -34,6 +34,8 @@ export interface TestApiServer {
   stop(signal?: 'SIGTERM' | 'SIGKILL'): Promise<void>
   /** Starts it again and waits until it is ready. */
   start(): Promise<void>
+  /** Kills etcd (SIGKILL), starts it again and waits until it is ready. The API server goes on. */
+  crashEtcd(): Promise<void>
   /** Forgets all revisions of etcd up to now. */
   compact(): Promise<void>
   /** Ends both and removes their files. */
@@ -108,13 +110,8 @@ export async function startApiServer(bin: string): Promise<TestApiServer> {
       async () => (await ask(`${url}/readyz`, tls)).status === 200,
     )
 
-  const dispose = async () => {
-    await end('kube-apiserver', 'SIGKILL')
-    await end('etcd', 'SIGKILL')
-    await rm(directory, { recursive: true, force: true })
-  }
-  try {
-    await launch(
+  const startEtcd = () =>
+    launch(
       'etcd',
       {
         'data-dir': path.join(directory, 'etcd'),
@@ -133,6 +130,14 @@ export async function startApiServer(bin: string): Promise<TestApiServer> {
       },
       async () => (await ask(`${etcdUrl}/readyz`, tls)).status === 200,
     )
+
+  const dispose = async () => {
+    await end('kube-apiserver', 'SIGKILL')
+    await end('etcd', 'SIGKILL')
+    await rm(directory, { recursive: true, force: true })
+  }
+  try {
+    await startEtcd()
     await start()
   } catch (error) {
     await dispose()
@@ -158,6 +163,10 @@ export async function startApiServer(bin: string): Promise<TestApiServer> {
     shownCertificate: async () => (await ask(`${url}/version`, { ...tls, rejectUnauthorized: false })).peer,
     stop: (signal = 'SIGTERM') => end('kube-apiserver', signal),
     start,
+    async crashEtcd() {
+      await end('etcd', 'SIGKILL')
+      await startEtcd()
+    },
     async compact() {
       const range = await ask(`${etcdUrl}/v3/kv/range`, tls, { key: 'AA==' })
       const { header } = JSON.parse(range.body) as { header: { revision: string } }

@@ -230,6 +230,32 @@ describe('a view of a real API server that goes away', () => {
     expect(codes).toContain('Gone')
   })
 
+  it('has all that was written before, between and after kills of its etcd', async () => {
+    const { informer, synced } = follow()
+    await synced()
+    // Another view that begins in the middle of it.
+    const late = []
+    const { client } = server
+    for (let round = 0; round < 5; round += 1) {
+      let writing = true
+      const names = Array.from({ length: 4 }, (_, index) => `item-${round}-${index}`)
+      const writers = names.map(async (name) => {
+        for (let value = 0; writing; value += 1) {
+          // What etcd was killed over may have happened or not: the server's own list decides.
+          await client.apply(configMap(name, String(value)), { force: true, timeoutMs: 5000 }).catch(() => undefined)
+          if (value % 7 === 6) await client.delete({ ...configMaps, name, namespace }, { timeoutMs: 5000 }).catch(() => undefined)
+        }
+      })
+      await vi.waitFor(() => expect([...informer.entries()].some(([key]) => key.includes(`item-${round}-`))).toBe(true), wait)
+      late.push(follow().informer)
+      await server.crashEtcd()
+      await client.apply(configMap(`after-${round}`), { force: true })
+      writing = false
+      await Promise.all(writers)
+    }
+    for (const view of [informer, ...late]) await untilEqual(view)
+  }, 300_000)
+
   it('says Gone of a version that was compacted away, to a watch and to the pages of a list, and lists from the start by itself', async () => {
     await make(5)
     const what = { ...configMaps, namespace }
