@@ -11,3 +11,8 @@ export function wholeNumber(text: string): number {
   if (!/^[1-9][0-9]{0,3}$/.test(text)) throw new InvalidArgumentError('It is a whole number from 1 on.')
   return Number(text)
 }
+
+/** One more value of a repeatable option. */
+export function collectText(text: string, texts: readonly string[]): string[] {
+  return [...texts, text]
+}

@@ -72,6 +72,7 @@ function ociReason({ code }: OciError): RefusalReason {
     case 'TooLarge':
     case 'InvalidManifest':
     case 'InvalidJson':
+    case 'InvalidArchive':
     case 'Unsupported':
       return 'UnknownFormat'
     default:
