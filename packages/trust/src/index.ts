@@ -12,8 +12,20 @@ export { channelArtifactType, type FetchedChannel, fetchChannel, pushChannel } f
 export { decidePrune, type InstalledRelease, type PruneDecision } from './channel/prune.ts'
 export { type CreateRootOptions, createRoot, type RootKey, signRoot } from './channel/root.ts'
 export { type RefusalReason, TrustError, type TrustErrorCode } from './errors.ts'
-export { generateKeyPair, type KeyPair, keyHint, keyId, publicKeyOf, readPublicKey } from './keys/keys.ts'
+export {
+  type Curve,
+  curves,
+  generatePrivateKey,
+  isPrivateKey,
+  type KeyFormat,
+  type PrivateKeyFile,
+  publicPem,
+  readPrivateKeyFile,
+  writePrivateKey,
+} from './keys/key-file.ts'
+export { generateKeyPair, type KeyPair, keyHint, keyId, kindOf, publicKeyOf, readPublicKey } from './keys/keys.ts'
 export { signatureKeyFromPem } from './keys/memory-key.ts'
+export { type OpenKeyOptions, openSignatureKey, readKeyText, readSecretFile, withCertificates } from './keys/open-key.ts'
 export type { SignatureKey } from './keys/signature-key.ts'
 export { type EffectivePolicy, mergePolicies, type PolicyLevel, type PolicySource, policyLevels } from './policy/compile.ts'
 export {
@@ -28,9 +40,12 @@ export {
 export { readEvidence } from './policy/evidence.ts'
 export { byGravity, type Refusal, refusalOf } from './policy/reasons.ts'
 export { levelOf, readPolicy } from './policy/source.ts'
+export { readTree, type TreeKind, type TreeNode, type TreeStatement } from './signature/artifact-tree.ts'
 export { type AttachOptions, attach } from './signature/attach.ts'
 export { sigstoreBundleMediaType, sigstoreBundleMediaTypes } from './signature/bundle-reader.ts'
+export { attachCosignAttestation, attachCosignSignature, type CosignSignatureOptions } from './signature/cosign-writer.ts'
 export { isSignedBy, type SignatureClaims, type SignedEnvelope, type SigningMaterial } from './signature/envelope.ts'
+export { demandPredicate, predicateNameOf, predicateNames, predicateTypeFor } from './signature/predicates.ts'
 export { cosignTag, type Envelopes, type EnvelopesOptions, maxSignatures, readEnvelopes } from './signature/read-envelopes.ts'
 export {
   maxSignatureBytes,

@@ -13,10 +13,10 @@ export const dsseMediaType = 'application/vnd.dsse.envelope.v1+json'
 /** Annotations of those layers. */
 export const signatureAnnotation = 'dev.cosignproject.cosign/signature'
 export const predicateTypeLayerAnnotation = 'predicateType'
-const certificateAnnotation = 'dev.sigstore.cosign/certificate'
-const chainAnnotation = 'dev.sigstore.cosign/chain'
+export const certificateAnnotation = 'dev.sigstore.cosign/certificate'
+export const chainAnnotation = 'dev.sigstore.cosign/chain'
 const logAnnotation = 'dev.sigstore.cosign/bundle'
-const timestampAnnotation = 'dev.sigstore.cosign/rfc3161timestamp'
+export const timestampAnnotation = 'dev.sigstore.cosign/rfc3161timestamp'
 
 export const simpleSigningType = 'cosign container image signature'
 

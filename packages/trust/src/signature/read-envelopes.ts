@@ -199,7 +199,7 @@ async function inParallel<T, R>(items: readonly T[], work: (item: T) => Promise<
 }
 
 /** What an error says about one signature. An error of no known class is a mistake, and thrown on. */
-function asProblem(error: unknown, digest: string): TrustError {
+export function asProblem(error: unknown, digest: string): TrustError {
   if (error instanceof TrustError) return error
   if (!(error instanceof OciError)) throw error
   switch (error.code) {

@@ -53,12 +53,7 @@ export function statementFor({ digest, predicateType = signPredicateType, predic
     throw new TrustError('StatementInvalid', `Only a digest sha256:<64 hex digits> can be signed, not ${digest}.`)
   if (!isPlain(predicateType))
     throw new TrustError('StatementInvalid', `${JSON.stringify(predicateType)} is no predicate type: give a URI in plain ASCII.`)
-  const confusing = Object.entries(annotations ?? {}).find(([key, value]) => !isPlain(key) || looksLikeOther(value))
-  if (confusing)
-    throw new TrustError(
-      'StatementInvalid',
-      `The annotation ${JSON.stringify(confusing[0])} has characters that are not seen or look like others: use plain ASCII for its name.`,
-    )
+  demandAnnotations(annotations ?? {})
   const subject = { digest: { sha256: digest.slice('sha256:'.length) } }
   const signature = predicateType === signPredicateType
   const bytes = Buffer.from(
@@ -72,6 +67,16 @@ export function statementFor({ digest, predicateType = signPredicateType, predic
   if (bytes.length > maxStatementBytes)
     throw new TrustError('StatementInvalid', `The statement has ${bytes.length} bytes; at most ${maxStatementBytes} can be signed.`)
   return bytes
+}
+
+/** @throws TrustError `StatementInvalid` for annotations that cannot be told from others by sight */
+export function demandAnnotations(annotations: Readonly<Record<string, string>>): void {
+  const confusing = Object.entries(annotations).find(([key, value]) => !isPlain(key) || looksLikeOther(value))
+  if (confusing)
+    throw new TrustError(
+      'StatementInvalid',
+      `The annotation ${JSON.stringify(confusing[0])} has characters that are not seen or look like others: use plain ASCII for its name.`,
+    )
 }
 
 /** The predicate type of a statement that was made here. */
