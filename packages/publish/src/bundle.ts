@@ -118,6 +118,8 @@ export async function prepareBundle(options: PrepareBundleOptions): Promise<Prep
       fetchGoModule: options.fetchGoModule ?? goModuleWith(options.env),
       signal,
     })
+    for (const { from, why } of config.leftOut ?? []) onProgress?.(`leave out ${from}: ${why}`)
+    for (const line of warningLines(warnings)) onProgress?.(line)
     if (signer !== undefined) {
       for (const image of await finder.built()) {
         const name = config.images.find(({ digest }) => digest === image.digest)?.name
@@ -130,6 +132,18 @@ export async function prepareBundle(options: PrepareBundleOptions): Promise<Prep
   } finally {
     await finder.close()
   }
+}
+
+const warningsShown = 20
+
+function warningLines(warnings: readonly ImageWarning[]): string[] {
+  const lines = warnings
+    .slice(0, warningsShown)
+    .map(
+      ({ object, path, image }) =>
+        `warning: ${object}, ${path}: ${image} looks like an image and is not pinned; name the field under imageFields:`,
+    )
+  return warnings.length > warningsShown ? [...lines, `warning: and ${warnings.length - warningsShown} more like these`] : lines
 }
 
 /** Pushes what {@link prepareBundle} made. @throws OciError */

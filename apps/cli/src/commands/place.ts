@@ -1,6 +1,8 @@
 import { apiVersion, type Placement } from '@muster/api'
+import { versionTag } from '@muster/bundle'
 import { type PlaceOptions, type PublishedBundle, place, placed } from '@muster/fleet'
 import type { KubeObject } from '@muster/kube'
+import { bundleTags, channelOf } from '../bundles.ts'
 import { type Context, withCluster } from '../context.ts'
 import { Failure, UsageError } from '../errors.ts'
 import { registryAccess, writableRegistry } from '../registry.ts'
@@ -52,14 +54,16 @@ async function bundleOf(
   const registry = writableRegistry(await registryAccess(context))
   try {
     const repository = registry.repository(`bundles/${name}`)
-    const versions = await repository.tags({ signal: context.signal })
+    const bundles = await bundleTags(repository, await repository.tags({ signal: context.signal }), context.signal)
+    const versions = bundles.filter((tag) => channelOf(tag) === undefined).map((tag) => tag.version)
     const published = versions.length > 0 ? `Published are: ${versions.join(', ')}.` : 'Publish it first: muster publish DIR.'
     if (versions.length === 0) throw new Failure(`No bundle ${name} is published. ${published}`)
     const chosen = version ?? (versions.length === 1 ? versions[0] : undefined)
     if (chosen === undefined) throw new UsageError(`Say which version of ${name} with --version. ${published}`)
-    const descriptor = await repository.resolve(chosen, { signal: context.signal })
-    if (!descriptor) throw new Failure(`There is no version ${chosen} of ${name}. ${published}`)
-    return { repository: `bundles/${name}`, version: chosen, digest: descriptor.digest }
+    // A channel stands for the version that it leads to now.
+    const found = bundles.find(({ tag }) => tag === versionTag(chosen)) ?? bundles.find(({ tag }) => tag === chosen)
+    if (!found) throw new Failure(`There is no version ${chosen} of ${name}, and no channel. ${published}`)
+    return { repository: `bundles/${name}`, version: found.version, digest: found.digest }
   } finally {
     registry.close()
   }

@@ -5,8 +5,8 @@ import { type PublishedBundle, publishBundle } from '@muster/publish'
 import { type SignatureKey, signatureKeyFromPem, TrustError } from '@muster/trust'
 import type { Context } from '../context.ts'
 import { Failure, UsageError } from '../errors.ts'
-import { kubectlPath } from '../host.ts'
 import { registryAccess, writableRegistry } from '../registry.ts'
+import { renderingOf } from '../rendering.ts'
 
 export interface PublishOptions {
   readonly key?: string
@@ -44,7 +44,7 @@ export async function publishFolder(
       cacheDir: path.join(context.cache, 'images'),
       ...(options.signer ? { signer: options.signer } : {}),
       env: context.environment,
-      kustomize: [await kubectlPath(context), 'kustomize'],
+      ...renderingOf(context, options.onProgress),
       signal: context.signal,
       onProgress: options.onProgress,
     })

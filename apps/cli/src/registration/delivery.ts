@@ -23,7 +23,7 @@ export function registerDelivery(command: Command, context: () => Context): void
     .command('place')
     .description('Place a published bundle on clusters, or change where it is placed.')
     .argument('<name>', 'name of the bundle; of the release, too')
-    .option('--version <version>', 'which version; the newest when there is only one, else the one placed now')
+    .option('--version <version>', 'which version, or a channel such as stable; the newest when there is only one, else the one placed now')
     .option('--namespace <namespace>', "namespace for the bundle's objects (default: the bundle's name)")
     .option('--on <clusters>', 'names of clusters, separated by commas', (value: string) => value.split(',').filter((name) => name !== ''))
     .option('--nowhere', 'take it away from every cluster', false)

@@ -26,6 +26,13 @@ export interface ParameterChange {
   readonly new?: ChartParameter
 }
 
+/** A chart before and after, as `name version`. */
+export interface ChartChange {
+  readonly component: string
+  readonly old?: string
+  readonly new?: string
+}
+
 /** What is another between two bundles. */
 export interface BundleDiff {
   readonly from: Release
@@ -38,6 +45,8 @@ export interface BundleDiff {
   }
   readonly permissions: { readonly added: readonly Permission[]; readonly removed: readonly Permission[] }
   readonly connections: { readonly added: readonly Connection[]; readonly removed: readonly Connection[] }
+  readonly charts: readonly ChartChange[]
+  /** Of charts that both have. */
   readonly parameters: readonly ParameterChange[]
 }
 
@@ -50,6 +59,7 @@ export function diffBundles(from: ReadBundle, to: ReadBundle): BundleDiff {
     objects: diffObjects(from.objects, to.objects),
     permissions: diffPermissions(permissionsOf(from.objects), permissionsOf(to.objects)),
     connections: diffSets(connectionsOf(from.objects), connectionsOf(to.objects)),
+    charts: diffCharts(from, to),
     parameters: diffParameters(from, to),
   }
 }
@@ -119,8 +129,23 @@ function diffSets<T>(from: readonly T[], to: readonly T[]): { added: T[]; remove
   return { added: to.filter((value) => !old.has(text(value))), removed: from.filter((value) => !now.has(text(value))) }
 }
 
+function diffCharts(from: ReadBundle, to: ReadBundle): ChartChange[] {
+  const [old, now] = [chartsOf(from), chartsOf(to)]
+  return [...new Set([...old.keys(), ...now.keys()])].sort().flatMap((component): ChartChange[] => {
+    const [before, after] = [old.get(component), now.get(component)]
+    if (before === after) return []
+    return [{ component, ...(before === undefined ? {} : { old: before }), ...(after === undefined ? {} : { new: after }) }]
+  })
+}
+
+function chartsOf({ config }: ReadBundle): Map<string, string> {
+  return new Map((config.charts ?? []).map(({ component, name, version }) => [component, `${name} ${version}`]))
+}
+
 function diffParameters(from: ReadBundle, to: ReadBundle): ParameterChange[] {
-  const [old, now] = [parametersOf(from), parametersOf(to)]
+  const [before, after] = [chartsOf(from), chartsOf(to)]
+  const inBoth = new Set([...before.keys()].filter((component) => after.has(component)))
+  const [old, now] = [parametersOf(from, inBoth), parametersOf(to, inBoth)]
   const keys = [...new Set([...old.keys(), ...now.keys()])].sort()
   return keys.flatMap((key): ParameterChange[] => {
     const [before, after] = [old.get(key), now.get(key)]
@@ -130,10 +155,13 @@ function diffParameters(from: ReadBundle, to: ReadBundle): ParameterChange[] {
   })
 }
 
-function parametersOf({ config }: ReadBundle): Map<string, ChartParameter> {
+function parametersOf({ config }: ReadBundle, components: ReadonlySet<string>): Map<string, ChartParameter> {
   return new Map(
     (config.charts ?? []).flatMap(({ component, parameters }) =>
-      parameters.map((parameter): [string, ChartParameter] => [`${component}\u0000${parameter.name}`, parameter]),
+      (components.has(component) ? parameters : []).map((parameter): [string, ChartParameter] => [
+        `${component}\u0000${parameter.name}`,
+        parameter,
+      ]),
     ),
   )
 }

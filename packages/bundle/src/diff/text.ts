@@ -1,6 +1,6 @@
 import type { ChartParameter } from '../format.ts'
 import { connectionText } from './connections.ts'
-import { type BundleDiff, type ImageChange, type ParameterChange, repositoryOf } from './diff.ts'
+import { type BundleDiff, type ChartChange, type ImageChange, type ParameterChange, repositoryOf } from './diff.ts'
 import type { FieldChange } from './fields.ts'
 import { permissionText } from './permissions.ts'
 
@@ -19,6 +19,7 @@ export function diffText(diff: BundleDiff): string {
     section('Permissions', signed(diff.permissions, permissionText)),
     section('Connections', signed(diff.connections, connectionText)),
     objectsText(diff),
+    section('Charts', diff.charts.map(chartText)),
     section('Parameters', diff.parameters.map(parameterText)),
   ].filter((text) => text !== '')
   const body = sections.length === 0 ? ['Nothing that runs is another: only what the bundle says of itself.\n'] : sections
@@ -84,6 +85,11 @@ function valueText(value: unknown): string {
     // biome-ignore lint/suspicious/noControlCharactersInRegex: what a terminal would obey
     .replace(/[\u0000-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g, '?')
   return line === '' ? '""' : line.length > longestValue ? `${line.slice(0, longestValue)}…` : line
+}
+
+function chartText({ component, old, new: now }: ChartChange): string {
+  if (old === undefined) return `+ ${component} is made of ${now}`
+  return now === undefined ? `- ${component} is not made of ${old} any more` : `~ ${component}: ${old} → ${now}`
 }
 
 function parameterText({ chart, name, old, new: now }: ParameterChange): string {

@@ -1,0 +1,51 @@
+import path from 'node:path'
+import { versionTag } from '@muster/bundle'
+import { copy, formatLocation } from '@muster/oci'
+import { prepareBundle } from '@muster/publish'
+import { locate, type OpenOptions, openArtifact } from '../artifact.ts'
+import type { Context } from '../context.ts'
+import { findRegistryAccess, writableRegistry } from '../registry.ts'
+import { renderingOf } from '../rendering.ts'
+
+export interface BundleCreateOptions extends OpenOptions {
+  readonly output?: string
+}
+
+/** `muster bundle create DIR -o WHERE`: makes a bundle, unsigned, with its images. Prints where it is and its digest. */
+export async function bundleCreate(context: Context, dir: string, { output, ...options }: BundleCreateOptions): Promise<void> {
+  const onProgress = (line: string): void => void context.stderr.write(`${line}\n`)
+  const workDir = path.join(context.cache, 'layouts', context.instance)
+  const location = output === undefined ? undefined : await locate(context, output)
+  const access = await findRegistryAccess(context)
+  const registry = access === undefined ? undefined : writableRegistry(access)
+  try {
+    const { layout, descriptor, config } = await prepareBundle({
+      sourceDir: path.resolve(dir),
+      workDir,
+      cacheDir: path.join(context.cache, 'images'),
+      registry,
+      env: context.environment,
+      ...renderingOf(context, onProgress),
+      signal: context.signal,
+      onProgress,
+    })
+    const version = versionTag(config.version)
+    if (output === undefined || location === undefined) {
+      context.stdout.write(`oci:${workDir}:${config.name}:${version}\n${descriptor.digest}\n`)
+      return
+    }
+    const tag = location.kind === 'registry' ? (location.reference.tag ?? version) : (location.tag ?? `${config.name}:${version}`)
+    const target = await openArtifact(context, output, { ...options, write: true })
+    try {
+      await copy(layout, target.store, descriptor, { referrers: true, tag, signal: context.signal })
+    } finally {
+      target.close()
+    }
+    const where = formatLocation(
+      location.kind === 'registry' ? { ...location, reference: { ...location.reference, tag } } : { ...location, tag },
+    )
+    context.stdout.write(`${where}\n${descriptor.digest}\n`)
+  } finally {
+    registry?.close()
+  }
+}
