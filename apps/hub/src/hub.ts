@@ -3,6 +3,7 @@ import { Controller, Informer, type KubeClient, type KubeObject, Manager } from 
 import type { IdentityIssuer } from './api/certificates.ts'
 import { healthRoutes } from './api/health.ts'
 import { joinRoute, type RegistryAccess } from './api/join.ts'
+import { registryAccessOf } from './api/registry-access.ts'
 import { renewRoute } from './api/renew.ts'
 import { reportRoute } from './api/report.ts'
 import { startServer } from './api/server.ts'
@@ -45,7 +46,7 @@ export const defaultTimings: Timings = {
 export interface HubOptions {
   readonly client: KubeClient
   readonly registry: ChannelRegistry
-  /** What agents get, to read from the registry. */
+  /** What agents get, to read from the registry, whose cluster has no token of its own. */
   readonly registryAccess: RegistryAccess
   readonly namespace: string
   readonly trustDomain: string
@@ -191,7 +192,13 @@ function apiServer(
     trusted,
     renewGraceMs: parts.timings.renewGraceDays * day,
   }
-  const shared = { clusters: parts.store, issuer, registry: options.registryAccess, now, log }
+  const shared = {
+    clusters: parts.store,
+    issuer,
+    registryOf: registryAccessOf(options.client, options.namespace, options.registryAccess),
+    now,
+    log,
+  }
   const routes = [
     ...healthRoutes(parts.ready),
     joinRoute({ ...shared, tokens: new JoinTokens(client, namespace), monotonicMs: options.monotonicMs }),

@@ -5,6 +5,7 @@ import { type AgentOptions, agentDeployment, agentObjects } from './agent.ts'
 import { FleetError } from './errors.ts'
 import { applyAll, deploymentReady, until, type WaitOptions } from './install.ts'
 import { memberSecret, removeAgent } from './member.ts'
+import { holdsRegistryCredentials, putRegistryCredentials, type RegistryCredentials } from './registry-token.ts'
 import { createJoinToken } from './token.ts'
 
 type ClusterObject = Cluster & KubeObject
@@ -18,6 +19,8 @@ export interface JoinOptions extends Omit<AgentOptions, 'token'> {
   readonly member: KubeClient
   /** Labels of the `Cluster`, by which placements select; those that it has and that are not named here stay. */
   readonly labels?: Readonly<Record<string, string>>
+  /** Makes the cluster's own token for the registry, instead of one that it had. Default: all clusters read with the same account. */
+  readonly issueRegistryToken?: (() => Promise<RegistryCredentials>) | undefined
   readonly now: Date
 }
 
@@ -36,6 +39,8 @@ export async function joinCluster(options: JoinOptions, wait: WaitOptions): Prom
   const before = present?.status?.reportedAt
   await demandSameName(member, cluster, signal)
   if (present !== undefined && (await holdsIdentityOf(member, present, signal))) {
+    // One that joined before clusters had tokens of their own gets its with the next renewal.
+    await ensureRegistryToken(options, false, signal)
     if (labels !== undefined) await hub.patch(ref, { metadata: { labels } }, { type: 'merge', signal })
     await applyAll(member, [agentDeployment(options.image)], wait)
     await deploymentReady(member, 'muster-agent', wait)
@@ -58,6 +63,7 @@ export async function joinCluster(options: JoinOptions, wait: WaitOptions): Prom
   }
   // What an earlier membership left would be taken for this one's.
   await removeAgent(member, wait)
+  await ensureRegistryToken(options, true, signal)
   const { token, secret } = createJoinToken(cluster, now)
   await applyAll(hub, [secret], wait)
   await applyAll(member, agentObjects({ ...options, token }), wait)
@@ -84,6 +90,12 @@ export async function clusterIsReady(hub: KubeClient, name: string, wait: WaitOp
       return ready?.status === 'True' && current
     },
   )
+}
+
+/** @param anew also where there is one: what an earlier member of this name held counts no more */
+async function ensureRegistryToken({ hub, cluster, issueRegistryToken }: JoinOptions, anew: boolean, signal: AbortSignal): Promise<void> {
+  if (issueRegistryToken === undefined || (!anew && (await holdsRegistryCredentials(hub, cluster, signal)))) return
+  await putRegistryCredentials(hub, cluster, await issueRegistryToken(), signal)
 }
 
 async function demandSameName(member: KubeClient, cluster: string, signal: AbortSignal): Promise<void> {

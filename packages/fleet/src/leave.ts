@@ -4,6 +4,7 @@ import { FleetError } from './errors.ts'
 import { until, type WaitOptions } from './install.ts'
 import { removeAgent } from './member.ts'
 import { systemNamespace } from './names.ts'
+import { removeRegistryCredentials } from './registry-token.ts'
 
 type ClusterObject = Cluster & KubeObject
 
@@ -14,14 +15,16 @@ export interface LeaveOptions {
   readonly member?: KubeClient | undefined
   /** Take away all that was placed on it first; else it stays as it is, with nobody to keep it. */
   readonly prune: boolean
+  /** Makes the cluster's token for the registry count no more. */
+  readonly revokeRegistryToken?: (() => Promise<void>) | undefined
 }
 
 /**
  * Takes a cluster out of the fleet: with `prune` it is emptied first, by its agent; then the agent goes, then the hub forgets the
- * cluster. From then on its identity is refused. May be repeated after it was cut short.
+ * cluster. From then on its identity is refused, and so is its token for the registry. May be repeated after it was cut short.
  * @throws FleetError `UnknownCluster`, `NotReady`; KubeError
  */
-export async function leaveCluster({ cluster, hub, member, prune }: LeaveOptions, wait: WaitOptions): Promise<void> {
+export async function leaveCluster({ cluster, hub, member, prune, revokeRegistryToken }: LeaveOptions, wait: WaitOptions): Promise<void> {
   const { signal } = wait
   const ref = { apiVersion, kind: 'Cluster', name: cluster }
   if ((await hub.find<ClusterObject>(ref, { signal })) === undefined)
@@ -35,6 +38,9 @@ export async function leaveCluster({ cluster, hub, member, prune }: LeaveOptions
     }
   }
   await hub.delete({ apiVersion: 'v1', kind: 'Secret', namespace: systemNamespace, name: `join-${cluster}` }, { signal })
+  await removeRegistryCredentials(hub, cluster, signal)
+  // Before the hub forgets the cluster: where it fails, leaving again goes on here.
+  await revokeRegistryToken?.()
   await hub.delete(ref, { signal })
 }
 

@@ -5,6 +5,7 @@ import { KubeClient, loadKubeconfig } from '@muster/kube'
 import { type Context, clientOf } from '../context.ts'
 import { daemonOf } from '../daemon.ts'
 import { Failure, UsageError } from '../errors.ts'
+import { registryTokenIssuer } from '../registry-token.ts'
 import { runSteps } from '../steps.ts'
 import { readFleet, statusTable } from './status.ts'
 
@@ -57,6 +58,7 @@ export async function join(context: Context, name: string, options: JoinCommandO
               hub,
               member,
               cluster: name,
+              issueRegistryToken: await registryTokenIssuer(context, name),
               now: new Date(),
             },
             wait,

@@ -3,6 +3,7 @@ import type { KubeClient } from '@muster/kube'
 import { type Context, clientOf } from '../context.ts'
 import { daemonOf } from '../daemon.ts'
 import { Failure, UsageError } from '../errors.ts'
+import { registryTokenRevoker } from '../registry-token.ts'
 import { demandClusterName, isOutside, memberOf, type OutsideOptions } from './join.ts'
 
 const patienceMs = 5 * 60_000
@@ -23,7 +24,11 @@ export async function leave(context: Context, name: string, options: LeaveComman
   let member: KubeClient | undefined
   try {
     if (!options.gone) member = await reach(context, name, options)
-    await leaveCluster({ cluster: name, hub, member, prune: options.prune }, { signal: context.signal, deadlineMs: patienceMs })
+    const revokeRegistryToken = await registryTokenRevoker(context, name)
+    await leaveCluster(
+      { cluster: name, hub, member, prune: options.prune, revokeRegistryToken },
+      { signal: context.signal, deadlineMs: patienceMs },
+    )
   } catch (error) {
     // One that has left before can still be deleted.
     if (!(options.delete && error instanceof FleetError && error.code === 'UnknownCluster')) throw error

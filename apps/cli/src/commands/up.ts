@@ -30,6 +30,7 @@ import { checkFolders } from '../folders.ts'
 import { checkHost, rememberBinaries } from '../host.ts'
 import { buildOwnImages, type OwnImages, publishOwnImages, writePauseArchive } from '../images.ts'
 import { registryAccess, writableRegistry } from '../registry.ts'
+import { registryTokenIssuer } from '../registry-token.ts'
 import { requireRoot } from '../root.ts'
 import { hasLiveLines, runSteps, type Step } from '../steps.ts'
 import { publishFolder } from './publish.ts'
@@ -237,6 +238,7 @@ function joinStep(context: Context, made: Progress, name: string): Step {
             hubUrl: await hubUrl(context),
             hubCa: keyring.hubAuthority.certificate,
             trustRoot: keyring.trustRoot,
+            issueRegistryToken: await registryTokenIssuer(context, name),
             now: new Date(),
           },
           { signal: context.signal, deadlineMs: patienceMs },

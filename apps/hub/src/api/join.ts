@@ -18,12 +18,14 @@ export interface RegistryAccess {
   readonly password: string
 }
 
+/** How one cluster does: with its own token where there is one. @throws KubeError */
+export type RegistryAccessOf = (cluster: string, signal: AbortSignal) => Promise<RegistryAccess>
+
 export interface JoinOptions {
   readonly tokens: JoinTokens
   readonly clusters: ClusterStore
   readonly issuer: IdentityIssuer
-  /** The account that agents read with. */
-  readonly registry: RegistryAccess
+  readonly registryOf: RegistryAccessOf
   readonly now: () => Date
   /** Milliseconds on a clock that never goes back. */
   readonly monotonicMs: () => number
@@ -48,7 +50,7 @@ const maxAddresses = 4096
  * fail, then it is used up, and only then the identity is issued: one token never makes two.
  */
 export function joinRoute(options: JoinOptions): Route {
-  const { tokens, clusters, issuer, registry, now, monotonicMs, log } = options
+  const { tokens, clusters, issuer, registryOf, now, monotonicMs, log } = options
   const addresses = new RateLimit(perAddress, maxAddresses)
   const everybody = new RateLimit(overall, 1)
   return {
@@ -68,6 +70,7 @@ export function joinRoute(options: JoinOptions): Route {
         .catch((error: unknown) => whyRefused(error, options, body.data, signal))
       const publicKey = await publicKeyOfRequest(csr)
       const known = await clusters.demand(cluster, signal)
+      const registry = await registryOf(cluster, signal)
       await tokens.use(found, signal)
       const certificate = await issueIdentity(issuer, known, publicKey, now())
       log.info({ cluster, agentVersion }, 'a cluster joined')

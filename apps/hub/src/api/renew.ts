@@ -5,14 +5,13 @@ import type { Log } from '../log.ts'
 import { type IdentityIssuer, issueIdentity, publicKeyOfRequest } from './certificates.ts'
 import { ApiError } from './errors.ts'
 import { demandIdentity, demandNotRevoked, readAuthorities } from './identity.ts'
-import type { RegistryAccess } from './join.ts'
+import type { RegistryAccessOf } from './join.ts'
 import type { Route } from './router.ts'
 
 export interface RenewOptions {
   readonly clusters: ClusterStore
   readonly issuer: IdentityIssuer
-  /** The account that agents read with. */
-  readonly registry: RegistryAccess
+  readonly registryOf: RegistryAccessOf
   readonly now: () => Date
   readonly log: Log
 }
@@ -24,7 +23,7 @@ const bodySchema = z.object({ csr: z.string().max(16_384) })
  * thing for which an identity that has ended is taken, within a bounded time (docs/adr/0009). The answer brings all that may have
  * changed since the cluster joined: authorities and the way to the registry.
  */
-export function renewRoute({ clusters, issuer, registry, now, log }: RenewOptions): Route {
+export function renewRoute({ clusters, issuer, registryOf, now, log }: RenewOptions): Route {
   const authorities = readAuthorities(issuer.trusted)
   return {
     method: 'POST',
@@ -39,6 +38,7 @@ export function renewRoute({ clusters, issuer, registry, now, log }: RenewOption
       const body = bodySchema.safeParse(await json())
       if (!body.success) throw new ApiError('BadRequest', 'The renewal is malformed: it needs a "csr".')
       const publicKey = await publicKeyOfRequest(body.data.csr)
+      const registry = await registryOf(cluster, signal)
       const certificate = await issueIdentity(issuer, known, publicKey, now())
       log.info({ cluster }, proven.expired ? 'took back a cluster whose identity had ended' : 'renewed the identity of a cluster')
       return { status: 200, body: { certificate, hubCa: issuer.trusted, registry, channelRepository: channelRepository(cluster) } }
