@@ -69,7 +69,7 @@ function readTar(tar: Uint8Array, what: string): TarFile[] {
     const path = longName ?? headerPath(header)
     longName = undefined
     if (type === '5') {
-      checkPath(path.replace(/\/+$/, ''), what)
+      if (!/^(?:\.?\/*)?$/.test(path)) checkPath(path.replace(/\/+$/, ''), what)
       continue
     }
     if (type !== '0' && type !== '\0') throw unsafe(what, `"${path.slice(0, 200)}" is a link or a device`)
@@ -107,7 +107,6 @@ function textOf(bytes: Uint8Array): string {
 
 function checkPath(path: string, what: string): string {
   const clean = path.replace(/^(?:\.\/)+/, '')
-  if (clean === '' || clean === '.') return clean
   const parts = clean.split('/')
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is refused
   const odd = clean.length > 1024 || /[\u0000-\u001f\u007f\\]/.test(clean)

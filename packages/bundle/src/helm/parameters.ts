@@ -99,7 +99,9 @@ class SourceText {
   }
 
   #behind(value: unknown, offset: number, at: number): string {
-    const end = isNode(value) && value.range ? Math.max(value.range[1], offset) : offset
+    // Where a value is missing, its node begins anywhere.
+    const isMissing = isScalar(value) && value.value === null
+    const end = !isMissing && isNode(value) && value.range ? Math.max(value.range[1], offset) : offset
     return /\s#(.*)$/.exec(this.#text.slice(end, (this.#starts[at + 1] ?? 0) - 1))?.[1] ?? ''
   }
 
