@@ -6,6 +6,8 @@ import { objectionTo } from './signature-check.ts'
 /** A certificate (RFC 5280), read. Its signature is not verified yet. */
 export interface Certificate {
   readonly x509: X509Certificate
+  /** Its encoding, taken apart. */
+  readonly asn1: ASN1Obj
   /** Distinguished names as they are encoded, to be compared byte by byte, and as RFC 4514 writes them. */
   readonly subject: Buffer
   readonly issuer: Buffer
@@ -93,7 +95,8 @@ export function readCertificate(der: Uint8Array): Certificate {
       throw new TrustError('UnknownFormat', `A certificate has ${der.length} bytes; at most ${maxCertificateBytes} are read.`)
     const bytes = Buffer.from(der)
     const x509 = new X509Certificate(bytes)
-    const [tbs, algorithm] = ASN1Obj.parseBuffer(bytes).subs
+    const asn1 = ASN1Obj.parseBuffer(bytes)
+    const [tbs, algorithm] = asn1.subs
     if (!tbs || !algorithm || !tbs.subs[0]?.tag.isContextSpecific(0)) throw new Error('no version 3 certificate')
     const [, serial, , issuer, validity, subject] = tbs.subs
     const [from, to] = validity?.subs ?? []
@@ -102,6 +105,7 @@ export function readCertificate(der: Uint8Array): Certificate {
     const algorithmId = algorithm.subs[0]?.toOID() ?? ''
     return {
       x509,
+      asn1,
       subject: subject.toDER(),
       issuer: issuer.toDER(),
       subjectText: nameText(x509.subject),

@@ -1,7 +1,6 @@
 import type { KeyObject } from 'node:crypto'
 import { timingSafeEqual } from 'node:crypto'
 import { bundleFromJSON } from '@sigstore/bundle'
-import { type RFC3161Timestamp, X509Certificate } from '@sigstore/core'
 import { TransparencyLogEntry } from '@sigstore/protobuf-specs'
 import { type SignedEntity, VerificationError, Verifier } from '@sigstore/verify'
 import { refusing, TrustError } from '../errors.ts'
@@ -12,8 +11,9 @@ import { demandIdentity } from './identity.ts'
 import { demandLoggedSigner } from './log-signer.ts'
 import type { Signed, SignedContent } from './signed.ts'
 import { refusalOf } from './sigstore-refusal.ts'
-import { maxTimestampBytes, maxTimestamps, readTimestamp } from './timestamp.ts'
+import { maxTimestampBytes, maxTimestamps, type ReadTimestamp, readTimestamp } from './timestamp.ts'
 import { readTrustedRoot, type TrustedInstance } from './trusted-root.ts'
+import { VerifierCertificate } from './verifier-certificate.ts'
 
 const maxEntries = 16
 const maxProofHashes = 64
@@ -22,7 +22,7 @@ const maxSkew = 5 * 60 * 1000
 
 export interface Proofs {
   readonly entries: readonly ReadEntry[]
-  readonly stamps: readonly RFC3161Timestamp[]
+  readonly stamps: readonly ReadTimestamp[]
   /** Times that the entries and stamps claim. */
   readonly times: readonly Date[]
 }
@@ -38,8 +38,7 @@ export function demandSigstore(signed: Signed, authority: SigstoreAuthority, { n
   const leaf = signerCertificate(signed)
   const proofs = readProofs(signed)
   demandSigner(leaf, 'codeSigning')
-  const certificate = refusing('UnknownFormat', 'The certificate is not readable.', () => X509Certificate.parse(Buffer.from(leaf.x509.raw)))
-  verify(signed, proofs, { $case: 'certificate', certificate }, { instance, authority, now, leaf })
+  verify(signed, proofs, { $case: 'certificate', certificate: new VerifierCertificate(leaf) }, { instance, authority, now, leaf })
   const issuer = leaf.oidcIssuer
   const rules = authority.identities.filter((rule) => issuer === undefined || (rule.issuer ?? rule.issuerPattern) !== undefined)
   if (rules.length === 0)
@@ -111,7 +110,7 @@ function timestampsOf({ entries, stamps }: Proofs, now: Date | undefined): Signe
   const timed = entries.filter(hasTime)
   const proven: SignedEntity['timestamps'] = [
     ...timed.map((tlogEntry) => ({ $case: 'transparency-log', tlogEntry }) as const),
-    ...stamps.map((timestamp) => ({ $case: 'timestamp-authority', timestamp }) as const),
+    ...stamps.map(({ stamp }) => ({ $case: 'timestamp-authority', timestamp: stamp }) as const),
   ]
   if (proven.length > 0 || now === undefined) return proven
   const tlogEntry = {
@@ -145,6 +144,12 @@ function readProofs(signed: Signed): Proofs {
     throw new TrustError('UnknownFormat', `There are more log entries or time stamps with ${signed.what} than are read.`)
   if (entries.some((entry) => (entry.inclusionProof?.hashes.length ?? 0) > maxProofHashes))
     throw new TrustError('UnknownFormat', `A proof of inclusion of ${signed.what} is longer than any log.`)
+  const copies = [
+    ...entries.map((entry) => `${entry.logId.keyId.toString('hex')} ${entry.canonicalizedBody.toString('hex')}`),
+    ...stamps.map(hexOf),
+  ]
+  if (new Set(copies).size < copies.length)
+    throw new TrustError('UnknownFormat', `A log entry or a time stamp is there twice with ${signed.what}.`)
   const read = stamps.map(readTimestamp)
   const logged = refusing('UnknownFormat', `A log entry of ${signed.what} has no readable time.`, () =>
     entries.filter(hasTime).map((entry) => {
@@ -153,7 +158,7 @@ function readProofs(signed: Signed): Proofs {
       return time
     }),
   )
-  return { entries, stamps: read.map(({ stamp }) => stamp), times: [...logged, ...read.map(({ at }) => at)] }
+  return { entries, stamps: read, times: [...logged, ...read.map(({ at }) => at)] }
 }
 
 /** Of v0.1 a proof may come without a checkpoint, and then proves nothing: the promise beside it does. */
@@ -203,6 +208,10 @@ function signatureOf({ signature, payloadDigest, signedDigest, holds }: SignedCo
 
 function same(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && timingSafeEqual(a, b)
+}
+
+function hexOf(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('hex')
 }
 
 function earliest(times: readonly Date[]): Date | undefined {

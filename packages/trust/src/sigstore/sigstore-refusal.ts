@@ -53,18 +53,19 @@ function timestampRefusal({ signed: { what }, proofs, options, context }: Refuse
       'NoneFound',
       `There are ${proofs.times.length} proofs of the time of signing with ${what}; ${options.timestampThreshold} must hold.`,
     )
-  for (const stamp of proofs.stamps) {
-    const signers = context.instance.timestampAuthorities.filter(({ certificates: [leaf] }) =>
-      leaf?.serialNumber.equals(stamp.signerSerialNumber),
+  for (const { stamp, at, carried } of proofs.stamps) {
+    const signers = context.instance.timestampAuthorities.filter(
+      ({ certificates: [leaf] }) =>
+        leaf?.serialNumber.equals(stamp.signerSerialNumber) &&
+        (carried.length === 0 || carried.some((one) => one.x509.raw.equals(leaf.x509.raw))),
     )
     if (signers.length === 0) return refuse('WrongKey', `A time stamp of ${what} is by an authority that the trusted root does not name.`)
-    const at = stamp.signingTime
     const inTime = signers.some(
       ({ certificates, start, end }) => start <= at && at <= end && certificates.every((one) => one.notBefore <= at && at <= one.notAfter),
     )
     if (!inTime) return refuse('Expired', `A time stamp of ${what} is of ${at.toISOString()}, outside the time of its authority.`)
   }
-  return refuse('DataDamaged', `A time stamp of ${what} does not hold: it is of another signature, or was changed, or is there twice.`)
+  return refuse('DataDamaged', `A time stamp of ${what} does not hold: it is of another signature, or was changed.`)
 }
 
 function certificateRefusal({ signed: { what }, proofs, context }: Refused, refuse: Refuse): TrustError {

@@ -33,7 +33,8 @@ export function demandTimestamp(
   return at
 }
 
-interface ReadTimestamp {
+/** A time stamp that was read; nothing of it is verified. */
+export interface ReadTimestamp {
   readonly stamp: RFC3161Timestamp
   readonly at: Date
   readonly carried: readonly Certificate[]

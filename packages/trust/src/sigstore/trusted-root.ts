@@ -2,6 +2,7 @@ import { TrustedRoot } from '@sigstore/protobuf-specs'
 import { type TrustMaterial, toTrustMaterial } from '@sigstore/verify'
 import { refusing, TrustError } from '../errors.ts'
 import { type Certificate, readCertificate } from './certificate.ts'
+import { VerifierCertificate } from './verifier-certificate.ts'
 
 /** What a `trusted_root.json` names, read. */
 export interface TrustedInstance {
@@ -66,13 +67,24 @@ function instanceOf(json: object): TrustedInstance {
     certificateAuthorities: root.certificateAuthorities.filter((authority) => (authority.certChain?.certificates.length ?? 0) > 0),
     timestampAuthorities: root.timestampAuthorities.filter((authority) => (authority.certChain?.certificates.length ?? 0) > 0),
   }
+  const authorities = used.certificateAuthorities.map(chainOf)
+  const timestampAuthorities = used.timestampAuthorities.map(chainOf)
+  const material = toTrustMaterial({ ...used, certificateAuthorities: [], timestampAuthorities: [] }, () => {
+    throw new TrustError('WrongKey', 'The signature names a key, not a certificate: a trusted root vouches for certificates only.')
+  })
   return {
-    material: toTrustMaterial(used, () => {
-      throw new TrustError('WrongKey', 'The signature names a key, not a certificate: a trusted root vouches for certificates only.')
-    }),
-    authorities: used.certificateAuthorities.map(chainOf),
-    timestampAuthorities: used.timestampAuthorities.map(chainOf),
+    material: {
+      ...material,
+      certificateAuthorities: authorities.map(forVerifier),
+      timestampAuthorities: timestampAuthorities.map(forVerifier),
+    },
+    authorities,
+    timestampAuthorities,
   }
+}
+
+function forVerifier({ certificates, start, end }: TrustedChain): TrustMaterial['certificateAuthorities'][number] {
+  return { certChain: certificates.map((one) => new VerifierCertificate(one)), validFor: { start, end } }
 }
 
 function chainOf(authority: TrustedRoot['certificateAuthorities'][number]): TrustedChain {

@@ -68,7 +68,7 @@ async function statementOf(read: StatementBundle, artifact: BlobArtifact, option
   )
   if (!named) throw new TrustError('DataDamaged', `The bundle is about other files than ${digest}: its statement does not name that one.`)
   return {
-    digest: `sha256:${digests.sha256}`,
+    digest,
     signed: {
       what: 'the bundle',
       content: contentOf(read.payload, read.signed, read.signature),
