@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import type { RegistryAccess } from '@muster/fleet'
 import {
+  Archive,
   type ContentSource,
   type ContentTarget,
   type Descriptor,
@@ -13,6 +14,7 @@ import {
   parseLocation,
   type Reference,
   Registry,
+  type RegistryOptions,
 } from '@muster/oci'
 import type { Context } from './context.ts'
 import { Failure, UsageError } from './errors.ts'
@@ -35,6 +37,8 @@ export interface OpenOptions {
   readonly plainHttp?: boolean
   /** File with the PEM certificates to trust for the registry. */
   readonly ca?: string
+  /** How the registry is used. */
+  readonly registry?: Pick<RegistryOptions, 'limits' | 'uploads' | 'retry'>
 }
 
 /**
@@ -45,7 +49,7 @@ export interface OpenOptions {
 export async function openArtifact(context: Context, text: string, options: OpenOptions = {}): Promise<OpenArtifact> {
   const location = await locate(context, text)
   if (location.kind === 'layout') return openLayout(location, options)
-  if (location.kind === 'archive') throw new UsageError(`${location.file}: archives cannot be read here yet.`)
+  if (location.kind === 'archive') return openArchive(context, location)
   const { reference } = location
   const registry = await openRegistry(context, reference, options)
   try {
@@ -77,6 +81,7 @@ export async function openRegistry(context: Context, reference: Reference, optio
   const own = await ownAccess(context, host)
   const { environment, signal } = context
   return new Registry({
+    ...options.registry,
     host,
     userAgent: 'muster',
     plainHttp: options.plainHttp ?? false,
@@ -92,17 +97,29 @@ async function ownAccess(context: Context, host: string): Promise<RegistryAccess
 
 async function openLayout(location: Extract<Location, { kind: 'layout' }>, options: OpenOptions): Promise<OpenArtifact> {
   const store = await Layout.open(location.dir, { create: options.write ?? false })
-  const which = location.digest ?? location.tag ?? (await onlyTag(store, location.dir, options))
+  const which = location.digest ?? location.tag ?? (await onlyTag(store, `oci:${location.dir}`, options))
   const descriptor = which === undefined ? undefined : await store.resolve(which)
   return { store, ...(descriptor && { descriptor }), name: formatLocation(location), close: () => {} }
 }
 
+async function openArchive(context: Context, location: Extract<Location, { kind: 'archive' }>): Promise<OpenArtifact> {
+  const store = await Archive.open(location.file, { signal: context.signal })
+  try {
+    const which = location.digest ?? location.tag ?? (await onlyTag(store, `archive:${location.file}`, {}))
+    const descriptor = which === undefined ? undefined : await store.resolve(which)
+    return { store, ...(descriptor && { descriptor }), name: formatLocation(location), close: () => void store.close().catch(() => {}) }
+  } catch (error) {
+    await store.close()
+    throw error
+  }
+}
+
 /** Of a layout with one tag, nobody needs to say which. */
-async function onlyTag(layout: Layout, dir: string, options: OpenOptions): Promise<string | undefined> {
+async function onlyTag(layout: Layout | Archive, place: string, options: OpenOptions): Promise<string | undefined> {
   const tags = await layout.tags()
   if (tags.length <= 1) return tags[0]
   if (options.write === true) return undefined
-  throw new UsageError(`${dir} has ${tags.length} tags: say which, as in oci:${dir}:${tags[0]}.`)
+  throw new UsageError(`${place} has ${tags.length} tags: say which, as in ${place}:${tags[0]}.`)
 }
 
 async function readCa(file: string): Promise<string> {

@@ -129,7 +129,7 @@ describe('relocating', () => {
     const verify = async () => {
       throw new Error('refused')
     }
-    await expect(relocate(from, { name: 'there', store: registry.repository('shop') }, { ...options, verify })).rejects.toThrow('refused')
+    await expect(relocate({ ...from, verify }, { name: 'there', store: registry.repository('shop') }, options)).rejects.toThrow('refused')
     expect(requests).toEqual([])
   })
 

@@ -16,6 +16,8 @@ export interface SourceArtifact {
   readonly descriptor: Descriptor
   /** Where else the source registry keeps an image of this name, with signatures that may be only there. */
   readonly mirrorOf?: ((imageName: string) => ContentSource | undefined) | undefined
+  /** Looks at signatures, at the source before anything is written and at the target before the tag is set. Throws when it refuses. */
+  readonly verify?: ((store: ContentSource, descriptor: Descriptor) => Promise<void>) | undefined
 }
 
 /** A registry's repository, or a layout. */
@@ -30,8 +32,6 @@ export interface TargetStore {
 export interface RelocateOptions {
   /** How much is asked and sent at once. */
   readonly jobs: number
-  /** Looks at signatures, at the source before anything is written and at the target before the tag is set. Throws when it refuses. */
-  readonly verify?: ((store: ContentSource, descriptor: Descriptor) => Promise<void>) | undefined
   readonly since?: Since | undefined
   readonly signal?: AbortSignal | undefined
   readonly onProgress?: ((step: string) => void) | undefined
@@ -67,7 +67,7 @@ export async function relocate(source: SourceArtifact, target: TargetStore, opti
   onProgress?.(`verify ${target.name}`)
   const there = await takeInventory(target.store, before.root, options)
   const after = await demandSame(before, there, target.store, { ...options, name: target.name })
-  await options.verify?.(target.store, before.root)
+  await source.verify?.(target.store, before.root)
   if (target.tag !== undefined && (await setTag(source.store, target.store, before.root, target.tag, signal))) moved.manifests += 1
   return { source: source.name, target: target.name, digest: before.root.digest, before: before.counts, after, moved, mirrors }
 }
@@ -121,7 +121,7 @@ export async function relocateToArchive(
       const after = await demandSame(inventory, there, archive, { ...options, known: since?.digests, name })
       // Content that an earlier run began was not seen whole by either.
       if (written.resumed > 0) await readThrough(archive, inventory, since, signal)
-      if (since === undefined) await options.verify?.(archive, inventory.root)
+      if (since === undefined) await source.verify?.(archive, inventory.root)
       artifacts.push({ source: source.name, target: name, digest: inventory.root.digest, before: inventory.counts, after })
     }
     return { ...written, artifacts }
@@ -133,7 +133,7 @@ export async function relocateToArchive(
 async function inspect(source: SourceArtifact, options: RelocateOptions): Promise<Inventory> {
   options.onProgress?.(`look through ${source.name}`)
   const inventory = await takeInventory(source.store, source.descriptor, { ...options, mirrorOf: source.mirrorOf })
-  await options.verify?.(source.store, source.descriptor)
+  await source.verify?.(source.store, source.descriptor)
   return inventory
 }
 
