@@ -1,4 +1,4 @@
-import { apiVersion, type Cluster, type Placement } from '@muster/api'
+import { apiVersion, type Cluster, type Placement, type TrustPolicy } from '@muster/api'
 import { Controller, Informer, type KubeClient, type KubeObject, Manager } from '@muster/kube'
 import type { IdentityIssuer } from './api/certificates.ts'
 import { healthRoutes } from './api/health.ts'
@@ -9,10 +9,12 @@ import { reportRoute } from './api/report.ts'
 import { startServer } from './api/server.ts'
 import { JoinTokens } from './api/tokens.ts'
 import { type ChannelRegistry, Channels } from './channel/channels.ts'
+import { PolicyCheck } from './channel/policies.ts'
 import { publishersConfigMap, readPublishers } from './channel/publishers.ts'
 import { ClusterStore } from './cluster-store.ts'
 import { ClusterController } from './controllers/cluster.ts'
 import { PlacementController, placementsConcern } from './controllers/placement.ts'
+import { TrustPolicyController } from './controllers/trust-policy.ts'
 import { errorFields, type Log } from './log.ts'
 import { Reports } from './reports.ts'
 
@@ -94,7 +96,9 @@ export async function runHub(options: HubOptions, signal: AbortSignal): Promise<
     fieldSelector: `metadata.name=${publishersConfigMap}`,
     onError,
   })
-  const informers = [clusters, placements, publishers]
+  const policies = new Informer<TrustPolicy & KubeObject>(client, { apiVersion, kind: 'TrustPolicy', onError })
+  const informers = [clusters, placements, publishers, policies]
+  const policyCheck = new PolicyCheck()
 
   const clusterController = new ClusterController({
     view: {
@@ -104,8 +108,10 @@ export async function runHub(options: HubOptions, signal: AbortSignal): Promise<
         const found = publishers.get(`${namespace}/${publishersConfigMap}`)
         return readPublishers(found && (found.data ?? {}))
       },
+      policies: () => policies.list(),
     },
     channels,
+    policyCheck,
     store,
     now,
     ...timings,
@@ -119,6 +125,13 @@ export async function runHub(options: HubOptions, signal: AbortSignal): Promise<
     client,
     placement: (name) => placements.get(name),
     clusters: () => clusters.list(),
+    now,
+  })
+  const policyController = new TrustPolicyController({
+    client,
+    policy: (name) => policies.get(name),
+    policies: () => policies.list(),
+    check: policyCheck,
     now,
   })
   const concern = placementsConcern()
@@ -140,6 +153,7 @@ export async function runHub(options: HubOptions, signal: AbortSignal): Promise<
     .add(clusters)
     .add(placements)
     .add(publishers)
+    .add(policies)
     .add(
       new Controller({
         name: 'cluster',
@@ -150,7 +164,17 @@ export async function runHub(options: HubOptions, signal: AbortSignal): Promise<
       })
         .watches(clusters)
         .watches(placements, () => names(clusters))
-        .watches(publishers, () => names(clusters)),
+        .watches(publishers, () => names(clusters))
+        .watches(policies, () => names(clusters)),
+    )
+    .add(
+      new Controller({
+        name: 'trust-policy',
+        reconcile: (name, stop) => policyController.reconcile(name, stop),
+        concurrency: 1,
+        backoff,
+        onError: failed('trust policy'),
+      }).watches(policies, () => names(policies)),
     )
     .add(
       new Controller({

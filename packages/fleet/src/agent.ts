@@ -1,4 +1,4 @@
-import { customResourceDefinition, releaseKind } from '@muster/api'
+import { customResourceDefinition, enclavePolicyKind, releaseKind } from '@muster/api'
 import type { KubeObject } from '@muster/kube'
 import { systemNamespace } from './names.ts'
 import { confined, podDefaults } from './pod.ts'
@@ -21,6 +21,7 @@ export function agentObjects(options: AgentOptions): KubeObject[] {
   return [
     { apiVersion: 'v1', kind: 'Namespace', metadata: { name: systemNamespace } },
     customResourceDefinition(releaseKind),
+    customResourceDefinition(enclavePolicyKind),
     { apiVersion: 'v1', kind: 'ServiceAccount', metadata: { name: 'muster-agent', namespace: systemNamespace } },
     // A bundle may hold any kind, so the agent may write any kind. Tenants' releases get less: they act as accounts of their own.
     {
@@ -47,8 +48,13 @@ export function agentObjects(options: AgentOptions): KubeObject[] {
   ]
 }
 
-/** The agent's Deployment alone: what changes when only its image does. */
-export function agentDeployment(image: string): KubeObject {
+/** What a member gets when only the agent's image changes: kinds that the new one knows, and its Deployment. */
+export function agentUpgrade(image: string): KubeObject[] {
+  return [customResourceDefinition(releaseKind), customResourceDefinition(enclavePolicyKind), agentDeployment(image)]
+}
+
+/** The agent's Deployment alone. */
+function agentDeployment(image: string): KubeObject {
   return {
     apiVersion: 'apps/v1',
     kind: 'Deployment',

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { clusterKind, customResourceDefinition, placementKind } from '@muster/api'
+import { clusterKind, customResourceDefinition, placementKind, trustPolicyKind } from '@muster/api'
 import type { KubeObject } from '@muster/kube'
 import { systemNamespace } from './names.ts'
 import { confined, podDefaults } from './pod.ts'
@@ -50,14 +50,19 @@ export function hubObjects(options: HubOptions): KubeObject[] {
     { apiVersion: 'v1', kind: 'Namespace', metadata: { name: systemNamespace } },
     customResourceDefinition(clusterKind),
     customResourceDefinition(placementKind),
+    customResourceDefinition(trustPolicyKind),
     { apiVersion: 'v1', kind: 'ServiceAccount', metadata: { name: 'muster-hub', namespace: systemNamespace } },
     {
       apiVersion: 'rbac.authorization.k8s.io/v1',
       kind: 'ClusterRole',
       metadata: { name: 'muster-hub' },
       rules: [
-        { apiGroups: ['muster.dev'], resources: ['clusters', 'placements'], verbs: ['get', 'list', 'watch'] },
-        { apiGroups: ['muster.dev'], resources: ['clusters/status', 'placements/status'], verbs: ['get', 'patch', 'update'] },
+        { apiGroups: ['muster.dev'], resources: ['clusters', 'placements', 'trustpolicies'], verbs: ['get', 'list', 'watch'] },
+        {
+          apiGroups: ['muster.dev'],
+          resources: ['clusters/status', 'placements/status', 'trustpolicies/status'],
+          verbs: ['get', 'patch', 'update'],
+        },
       ],
     },
     {

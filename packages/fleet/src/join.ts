@@ -1,7 +1,7 @@
 import { randomBytes, X509Certificate } from 'node:crypto'
 import { apiVersion, type Cluster } from '@muster/api'
 import type { KubeClient, KubeObject } from '@muster/kube'
-import { type AgentOptions, agentDeployment, agentObjects } from './agent.ts'
+import { type AgentOptions, agentObjects, agentUpgrade } from './agent.ts'
 import { FleetError } from './errors.ts'
 import { applyAll, deploymentReady, until, type WaitOptions } from './install.ts'
 import { memberSecret, removeAgent } from './member.ts'
@@ -42,7 +42,7 @@ export async function joinCluster(options: JoinOptions, wait: WaitOptions): Prom
     // One that joined before clusters had tokens of their own gets its with the next renewal.
     await ensureRegistryToken(options, false, signal)
     if (labels !== undefined) await hub.patch(ref, { metadata: { labels } }, { type: 'merge', signal })
-    await applyAll(member, [agentDeployment(options.image)], wait)
+    await applyAll(member, agentUpgrade(options.image), wait)
     await deploymentReady(member, 'muster-agent', wait)
     await reporting(hub, cluster, undefined, wait)
     return { joined: false }

@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { Cluster, Placement } from '@muster/api'
-import type { ChannelContent, ChannelRelease, Publisher } from '@muster/trust'
+import type { ChannelContent, ChannelRelease, PolicySource, Publisher } from '@muster/trust'
 import { selects } from './select.ts'
 
 /**
@@ -16,6 +16,8 @@ export interface CompileOptions {
   /** All placements there are, completely read. */
   readonly placements: readonly Placement[]
   readonly publishers: readonly Publisher[]
+  /** Policies that hold for this cluster, in order. */
+  readonly policies?: readonly PolicySource[]
   /** What the registry holds now, verified; nothing when there is none, or none that verifies. */
   readonly previous: ChannelContent | undefined
   readonly now: Date
@@ -68,6 +70,7 @@ function desired({
   cluster,
   placements,
   publishers,
+  policies = [],
   sizeOf,
 }: CompileOptions): Omit<ChannelContent, 'generation' | 'issuedAt' | 'expiresAt'> {
   const releases = placementsOf(cluster, placements).map((placement): ChannelRelease => {
@@ -83,6 +86,7 @@ function desired({
     ...(releases.length === 0 ? { empty: true } : {}),
     releases,
     publishers: publishers.map(({ name, publicKey }) => ({ name, publicKey })),
+    ...(policies.length === 0 ? {} : { policies }),
     // A cluster that is to leave is emptied: whoever said so has consented.
     // Shares are published in ten-thousandths: rounded here, so that what comes back is not taken for a change.
     prune: {
@@ -106,11 +110,12 @@ function consents(cluster: Cluster, previous: ChannelContent | undefined, releas
 }
 
 function changed(previous: ChannelContent, next: ChannelContent): boolean {
-  const substance = ({ cluster, empty, releases, publishers, prune }: ChannelContent) => ({
+  const substance = ({ cluster, empty, releases, publishers, policies, prune }: ChannelContent) => ({
     cluster,
     empty: empty ?? false,
     releases,
     publishers,
+    policies: policies ?? [],
     maxShare: prune.maxShare,
     consent: prune.consent !== undefined,
   })

@@ -1,11 +1,12 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import type { Cluster, Placement } from '@muster/api'
+import type { Cluster, Placement, TrustPolicy } from '@muster/api'
 import { type ContentSource, type ContentTarget, digestOf, Layout, OciError, pushArtifact } from '@muster/oci'
 import { createRoot, fetchChannel, generateKeyPair, type Publisher, readChannelContent } from '@muster/trust'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Channels } from '../channel/channels.ts'
+import { PolicyCheck } from '../channel/policies.ts'
 import type { ControllerStatus } from '../cluster-store.ts'
 import { HubError } from '../errors.ts'
 import { ClusterController, type FleetView } from './cluster.ts'
@@ -36,6 +37,7 @@ class World {
   }
   placements: Placement[] = []
   publishers: Publisher[] | HubError = []
+  policies: TrustPolicy[] = []
   down = false
   asked = 0
   writes: ControllerStatus[] = []
@@ -74,6 +76,7 @@ class World {
         if (this.publishers instanceof HubError) throw this.publishers
         return this.publishers
       },
+      policies: () => this.policies,
     }
     const now = () => this.now
     const recheckMs = 60_000
@@ -87,6 +90,7 @@ class World {
         recheckMs,
         log: silent,
       }),
+      policyCheck: new PolicyCheck(),
       store: {
         writeStatus: async (_name, status) => {
           this.writes.push(status)
@@ -114,6 +118,11 @@ class World {
   async generation(): Promise<number | undefined> {
     const fetched = await fetchChannel(this.layout)
     return fetched && readChannelContent(fetched.channelBytes).generation
+  }
+
+  async policiesInChannel(): Promise<string[] | undefined> {
+    const fetched = await fetchChannel(this.layout)
+    return fetched && (readChannelContent(fetched.channelBytes).policies ?? []).map(({ level, name }) => `${level}/${name}`)
   }
 
   async place(name: string): Promise<void> {
@@ -209,6 +218,38 @@ describe('the channel of a cluster', () => {
     ]
     await expect(world.reconcile()).rejects.toMatchObject({ code: 'BundleMissing' })
     expect(await world.generation()).toBe(1)
+  })
+
+  it('carries the policies that hold for the cluster, the organization’s first', async () => {
+    const keys = generateKeyPair()
+    const policy = (name: string, clusters?: TrustPolicy['spec']['clusters'], authority = 'release'): TrustPolicy => ({
+      apiVersion: 'muster.dev/v1alpha1',
+      kind: 'TrustPolicy',
+      metadata: { name },
+      spec: {
+        ...(clusters === undefined ? {} : { clusters }),
+        authorities: [{ name: 'release', key: { publicKeys: [keys.publicKey] } }],
+        rules: [{ name: 'all', match: { bundles: ['**'] }, signatures: [{ authorities: [authority] }] }],
+      },
+    })
+    await world.reconcile()
+    world.policies = [
+      policy('b', { names: ['alpha'] }),
+      policy('c', { names: ['bravo'] }),
+      policy('a', { matchLabels: { site: 'x' } }),
+      policy('org'),
+    ]
+    await world.reconcile()
+    await world.reconcile()
+    expect(await world.policiesInChannel()).toEqual(['organization/org', 'cluster/b'])
+    expect(await world.generation()).toBe(2)
+    // One that cannot be used changes nothing, and says so.
+    world.policies = [...world.policies, policy('bad', undefined, 'nobody')]
+    await expect(world.reconcile()).rejects.toMatchObject({ code: 'PolicyInvalid' })
+    expect(await world.policiesInChannel()).toEqual(['organization/org', 'cluster/b'])
+    world.policies = []
+    await world.reconcile()
+    expect(await world.policiesInChannel()).toEqual([])
   })
 
   it('is not published with a key that the trust root does not name', async () => {

@@ -1,9 +1,10 @@
 import { isDeepStrictEqual } from 'node:util'
-import type { Cluster, Placement } from '@muster/api'
+import type { Cluster, Placement, TrustPolicy } from '@muster/api'
 import type { ReconcileResult } from '@muster/kube'
 import type { Publisher } from '@muster/trust'
 import type { Channels, PublishedChannel } from '../channel/channels.ts'
 import { type Compiled, compileChannel, placementsOf, renewIn } from '../channel/compile.ts'
+import { type PolicyCheck, policiesFor } from '../channel/policies.ts'
 import type { ClusterStore, ControllerStatus } from '../cluster-store.ts'
 import { errorFields, type Log } from '../log.ts'
 import { clusterReady, silentIn } from './cluster-ready.ts'
@@ -15,11 +16,13 @@ export interface FleetView {
   placements(): readonly Placement[]
   /** @throws HubError `PublishersUnreadable` */
   publishers(): readonly Publisher[]
+  policies(): readonly TrustPolicy[]
 }
 
 export interface ClusterControllerOptions {
   readonly view: FleetView
   readonly channels: Channels
+  readonly policyCheck: PolicyCheck
   readonly store: Pick<ClusterStore, 'writeStatus'>
   readonly now: () => Date
   readonly validityMs: number
@@ -98,13 +101,15 @@ export class ClusterController {
   }
 
   async #compile(cluster: Cluster, published: PublishedChannel | undefined, signal: AbortSignal): Promise<Compiled> {
-    const { view, channels, now, validityMs } = this.#options
+    const { view, channels, policyCheck, now, validityMs } = this.#options
     const publishers = view.publishers()
+    const policies = policiesFor(cluster, view.policies())
+    await policyCheck.demandUsable(policies)
     const placements = view.placements()
     const previous = published?.content
     const bundles = placementsOf(cluster, placements).map((placement) => placement.spec.bundle)
     const sizeOf = await channels.sizes(bundles, previous, signal)
-    return compileChannel({ cluster, placements, publishers, previous, now: now(), validityMs, sizeOf })
+    return compileChannel({ cluster, placements, publishers, policies, previous, now: now(), validityMs, sizeOf })
   }
 
   async #writeStatus(cluster: Cluster, { published, error, failed }: Outcome, signal: AbortSignal): Promise<void> {

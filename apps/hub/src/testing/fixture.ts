@@ -12,6 +12,7 @@ import {
   customResourceDefinition,
   type Placement,
   placementKind,
+  trustPolicyKind,
 } from '@muster/api'
 import { isKubeError, KubeClient, type KubeObject, loadKubeconfig } from '@muster/kube'
 import { type Descriptor, pushArtifact, Registry, type RegistryServer, serveRegistry } from '@muster/oci'
@@ -95,7 +96,7 @@ export class Fixture {
   }
 
   async #prepare(): Promise<void> {
-    for (const kind of [clusterKind, placementKind]) {
+    for (const kind of [clusterKind, placementKind, trustPolicyKind]) {
       const definition = customResourceDefinition(kind)
       try {
         await this.client.create(definition)

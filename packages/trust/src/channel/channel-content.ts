@@ -1,6 +1,8 @@
+import { trustRulesSchema } from '@muster/api'
 import * as z from 'zod'
 import { TrustError } from '../errors.ts'
 import { readPublicKey } from '../keys/keys.ts'
+import { type PolicySource, policyLevels } from '../policy/compile.ts'
 import type { Publisher } from '../signature/sigstore-bundle.ts'
 
 /** A bundle that a cluster shall run, under the name of its release. */
@@ -35,6 +37,8 @@ export interface ChannelContent {
   readonly releases: readonly ChannelRelease[]
   /** Whose signatures on bundles count. */
   readonly publishers: readonly Publisher[]
+  /** What must hold of bundles and images beside that, in order of levels and names. Absent where nothing does. */
+  readonly policies?: readonly PolicySource[] | undefined
   readonly prune: {
     /** Largest share (0 to 1, in steps of 0.0001) of the managed objects that may be pruned without consent. */
     readonly maxShare: number
@@ -75,6 +79,11 @@ export const musterSchema = z.strictObject({
   issuedAt: z.iso.datetime(),
   empty: z.literal(true).optional(),
   publishers: z.array(z.strictObject({ name: z.string().min(1).max(253), publicKey: z.string().max(4096) })).max(256),
+  policies: z
+    .array(z.strictObject({ name: z.string().min(1).max(253), level: z.enum(policyLevels), rules: trustRulesSchema }))
+    .min(1)
+    .max(64)
+    .optional(),
   prune: z.strictObject({ maxShare: z.int().min(0).max(shareUnit), consent: generation.optional() }),
 })
 type Muster = z.infer<typeof musterSchema>
@@ -108,6 +117,7 @@ export function toMuster(content: ChannelContent): Muster {
     issuedAt: content.issuedAt,
     ...(content.empty ? { empty: true } : {}),
     publishers: content.publishers.map((publisher) => ({ name: publisher.name, publicKey: publisher.publicKey })),
+    ...(content.policies?.length ? { policies: content.policies.map(({ name, level, rules }) => ({ name, level, rules })) } : {}),
     prune: { maxShare: Math.round(maxShare * shareUnit), ...(consent === undefined ? {} : { consent }) },
   }
 }
@@ -125,7 +135,7 @@ export function toContent(version: number, expires: string, targets: Record<stri
         ...(dependsOn === undefined ? {} : { dependsOn }),
       }
     })
-  const { cluster, issuedAt, empty, publishers, prune } = muster
+  const { cluster, issuedAt, empty, publishers, policies, prune } = muster
   if (empty ? releases.length > 0 : releases.length === 0)
     throw new TrustError(
       'ChannelMalformed',
@@ -143,6 +153,7 @@ export function toContent(version: number, expires: string, targets: Record<stri
     ...(empty ? { empty } : {}),
     releases,
     publishers,
+    ...(policies === undefined ? {} : { policies }),
     prune: { maxShare: prune.maxShare / shareUnit, ...(prune.consent === undefined ? {} : { consent: prune.consent }) },
   }
 }
