@@ -131,6 +131,7 @@ export async function assemble(root: string, options: RegistryServerOptions): Pr
     tokens,
     mirrors,
     audit,
+    now,
     usage: async () => ({ ...(await kept(usage())), quotas: await quotas.usage() }),
     collectGarbage: () => collectGarbage(),
     retain: (call) => kept(retention.run({ ...call, signal: closed.signal })),

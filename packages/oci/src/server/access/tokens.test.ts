@@ -127,6 +127,13 @@ describe('a token', () => {
     await registry.client(tokenAs((json as { token: string }).token)).ping()
     const { json: listed } = await administer(registry, 'GET', 'tokens')
     expect(listed).toMatchObject({ tokens: [{ name: 'alpha', scopes: ['repository:**:pull'] }] })
+    const { json: audited } = await administer(registry, 'GET', 'audit')
+    const created = { who: 'admin', action: 'create token', detail: 'alpha: repository:**:pull' }
+    const { records } = audited as { records: object[] }
+    expect(records).toEqual(
+      [created, { action: 'POST /_muster/v1/tokens', status: 409 }, created].map((one) => expect.objectContaining(one)),
+    )
+    expect(JSON.stringify(records)).not.toContain(first.slice(-43))
   })
 
   it('is nowhere on disk: who reads the file cannot use it', async () => {

@@ -5,7 +5,7 @@ import { newTokenSchema, type Tokens } from '../access/tokens.ts'
 import type { Collected } from '../collector.ts'
 import { Refusal } from '../refusal.ts'
 import type { Mirrors } from '../replication/mirrors.ts'
-import type { AuditLog } from '../upkeep/audit.ts'
+import type { AuditLog, AuditRecord } from '../upkeep/audit.ts'
 import type { QuotaUsage } from '../upkeep/quotas.ts'
 import type { Retained } from '../upkeep/retention.ts'
 import type { Need, RetentionRule } from '../upkeep/retention-plan.ts'
@@ -18,6 +18,7 @@ export interface Admin {
   readonly tokens: Tokens
   readonly mirrors: Mirrors
   readonly audit: AuditLog
+  readonly now: () => number
   usage(): Promise<Usage & { readonly quotas: readonly QuotaUsage[] }>
   collectGarbage(): Promise<Collected>
   retain(call: { rules: readonly RetentionRule[]; needed: readonly Need[]; dryRun: boolean }): Promise<Retained>
@@ -39,44 +40,63 @@ export async function serveAdmin(admin: Admin, visit: Visit, path: string, princ
   const [what = '', name = '', more = ''] = path.replace(/^\/_muster\/v1\//, '').split('/')
   const call = `${visit.method} ${[what, name && '*', more].filter((part) => part !== '').join('/')}`
   try {
-    await handle(admin, visit, call, decodeURIComponent(name))
+    const done = await handle(admin, visit, call, name)
+    const from = visit.request.socket.remoteAddress ?? ''
+    if (done !== undefined) admin.audit.record({ time: new Date(admin.now()).toISOString(), who: principal.name, from, ...done })
   } catch (error) {
     if (!(error instanceof OciError)) throw error
-    throw new Refusal(error.code === 'Storage' ? 500 : 409, 'UNSUPPORTED', error.message)
+    throw new Refusal(409, 'UNSUPPORTED', error.message)
   }
 }
 
-async function handle(admin: Admin, visit: Visit, call: string, name: string): Promise<void> {
+/** What of it is a change, for the audit. */
+async function handle(admin: Admin, visit: Visit, call: string, name: string): Promise<Pick<AuditRecord, 'action' | 'detail'> | undefined> {
   switch (call) {
     case 'GET usage':
-      return answerJson(visit, {}, await admin.usage())
-    case 'POST gc':
-      return answerJson(visit, {}, await admin.collectGarbage())
-    case 'POST retain':
-      return answerJson(visit, {}, await admin.retain(await body(visit, retainSchema)))
+      answerJson(visit, {}, await admin.usage())
+      return undefined
+    case 'POST gc': {
+      const collected = await admin.collectGarbage()
+      answerJson(visit, {}, collected)
+      return { action: 'collect garbage', detail: `${collected.removed} pieces, ${collected.bytes} bytes` }
+    }
+    case 'POST retain': {
+      const retained = await admin.retain(await body(visit, retainSchema))
+      answerJson(visit, {}, retained)
+      return retained.done ? { action: 'retain', detail: `${retained.remove.length} repositories changed` } : undefined
+    }
     case 'GET tokens':
-      return answerJson(visit, {}, { tokens: admin.tokens.list() })
-    case 'POST tokens':
-      return answerJson(visit, {}, await admin.tokens.create(await body(visit, newTokenSchema)))
+      answerJson(visit, {}, { tokens: admin.tokens.list() })
+      return undefined
+    case 'POST tokens': {
+      const created = await admin.tokens.create(await body(visit, newTokenSchema))
+      answerJson(visit, {}, created)
+      return { action: 'create token', detail: `${created.record.name}: ${created.record.scopes.join(' ')}` }
+    }
     case 'DELETE tokens/*':
       if (!(await admin.tokens.revoke(name))) throw new Refusal(404, 'NAME_UNKNOWN', 'there is no such token')
-      return answer(visit, 204, {})
+      answer(visit, 204, {})
+      return { action: 'revoke token', detail: name }
     case 'GET mirrors':
-      return answerJson(visit, {}, { mirrors: admin.mirrors.list() })
+      answerJson(visit, {}, { mirrors: admin.mirrors.list() })
+      return undefined
     case 'POST mirrors/*/run':
       if (!admin.mirrors.start(name)) throw new Refusal(404, 'NAME_UNKNOWN', 'there is no such mirror in the settings')
-      return answer(visit, 202, {})
-    case 'GET audit': {
-      const limit = Number(visit.query.get('limit') ?? 100)
-      if (!Number.isInteger(limit) || limit < 1 || limit > maximumAudit)
-        throw new Refusal(400, 'UNSUPPORTED', `limit is a number up to ${maximumAudit}`)
-      return answerJson(visit, {}, { records: await admin.audit.tail(limit) })
-    }
+      answer(visit, 202, {})
+      return { action: 'run mirror', detail: name }
+    case 'GET audit':
+      answerJson(visit, {}, { records: await admin.audit.tail(limitOf(visit)) })
+      return undefined
     default:
-      if (visit.method === 'GET' || visit.method === 'POST' || visit.method === 'DELETE')
-        throw new Refusal(404, 'UNSUPPORTED', 'no such endpoint')
+      if (['GET', 'POST', 'DELETE'].includes(visit.method)) throw new Refusal(404, 'UNSUPPORTED', 'no such endpoint')
       throw methodNotAllowed('GET, POST, DELETE')
   }
+}
+
+function limitOf({ query }: Visit): number {
+  const limit = Number(query.get('limit') ?? 100)
+  if (Number.isInteger(limit) && limit >= 1 && limit <= maximumAudit) return limit
+  throw new Refusal(400, 'UNSUPPORTED', `limit is a number up to ${maximumAudit}`)
 }
 
 async function body<T>(visit: Visit, schema: z.ZodType<T>): Promise<T> {

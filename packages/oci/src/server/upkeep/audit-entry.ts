@@ -9,8 +9,9 @@ type Entry = Pick<AuditRecord, 'action' | 'repository' | 'reference' | 'digest'>
 export function auditOf(visit: Visit, path: string): Entry | undefined {
   const { method, response, query } = visit
   if (method === 'GET' || method === 'HEAD') return undefined
-  if (path.startsWith('/_muster/v1/')) return { action: `${method.toLowerCase()} ${path.slice('/_muster/v1/'.length).slice(0, 200)}` }
   const refused = response.statusCode >= 400
+  // What was done there is recorded where it is done, with what it was.
+  if (path.startsWith('/_muster/v1/')) return refused ? { action: `${method} ${path.slice(0, 200)}` } : undefined
   const route = routeOf(path)
   if (route === undefined || !('repository' in route)) return undefined
   const { repository } = route

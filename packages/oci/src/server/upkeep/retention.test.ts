@@ -125,7 +125,9 @@ describe('retention in a registry', () => {
     const { bundles } = await publish(registry)
     await pushImage(registry.client().repository('channels/alpha'), 9, { tag: 'current' })
     now += 60_000
-    expect((await retain(registry)).status).toBe(500)
+    const { status, json } = await retain(registry)
+    expect(status).toBe(409)
+    expect(JSON.stringify(json)).toContain('The channel in channels/alpha cannot be read')
     expect(await bundles.tags()).toHaveLength(3)
   })
 

@@ -123,9 +123,22 @@ export class Retention {
       if (channels === undefined || !gate.isChannel(repository)) continue
       // The channel itself, by every tag, whatever rule may match it.
       for (const [tag, { digest }] of tags) needs.push({ digest, why: `it is the channel ${repository}:${tag}` })
-      needs.push(...(await channels.needs(repository, new StoreRepository(store, repository))))
+      needs.push(...(await this.#needsOf(channels, repository, new StoreRepository(store, repository))))
     }
     return needs
+  }
+
+  async #needsOf(channels: Channels, repository: string, source: ContentSource): Promise<readonly Need[]> {
+    try {
+      return await channels.needs(repository, source)
+    } catch (cause) {
+      const why = cause instanceof Error ? cause.message : String(cause)
+      throw new OciError(
+        'Storage',
+        `The channel in ${repository} cannot be read, so nobody knows what it needs; nothing was removed. ${why}`,
+        { cause },
+      )
+    }
   }
 
   /** False: something changed since it was planned. */
