@@ -29,6 +29,14 @@ export const goPeers = {
     program: 'github.com/opencontainers/distribution-spec/conformance',
     version: 'v0.0.0-20260831232431-97274622c111',
   },
+  // The newest that the Go of Debian and of CI builds. The three take some two minutes together where nothing is cached.
+  timestampServer: {
+    name: 'timestamp-server',
+    program: 'github.com/sigstore/timestamp-authority/v2/cmd/timestamp-server',
+    version: 'v2.1.3',
+  },
+  fulcio: { name: 'fulcio', program: 'github.com/sigstore/fulcio', version: 'v1.8.8' },
+  rekorTiles: { name: 'rekor-tiles', program: 'github.com/sigstore/rekor-tiles/v2/cmd/rekor-server/posix', version: 'v2.3.0' },
 } as const satisfies Record<string, GoPeer>
 
 /** The path of a Go program, built from its module. */

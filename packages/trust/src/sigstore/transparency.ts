@@ -1,6 +1,7 @@
-import { createPublicKey, X509Certificate } from 'node:crypto'
+import { createHash, createPublicKey, X509Certificate } from 'node:crypto'
 import * as z from 'zod'
 import { refusing, TrustError } from '../errors.ts'
+import { preAuthEncoding } from '../signature/dsse.ts'
 import type { SigstoreBundleJson } from '../signature/sigstore-bundle.ts'
 import { askService, type ServiceOptions, serviceUrl } from './service.ts'
 
@@ -112,9 +113,16 @@ async function logInTiles(bundle: SigstoreBundleJson, options: LogOptions): Prom
   const { certificate } = bundle.verificationMaterial
   const pem = verifierPem(bundle, options)
   const verifier = certificate ? { x509Certificate: certificate } : { publicKey: { rawBytes: derOf(pem).toString('base64') } }
+  const { payload, payloadType, signatures } = bundle.dsseEnvelope
+  const signed = preAuthEncoding(payloadType, Buffer.from(payload, 'base64'))
+  const { keyDetails, hash } = algorithmOf(pem)
+  // Rekor since tiles 2.1 logs nothing but digests: of a DSSE envelope that of what was signed.
   const body = Buffer.from(
     JSON.stringify({
-      dsseRequestV002: { envelope: bundle.dsseEnvelope, verifiers: [{ ...verifier, keyDetails: keyDetailsOf(pem) }] },
+      hashedRekordRequestV002: {
+        digest: createHash(hash).update(signed).digest('base64'),
+        signature: { content: signatures[0].sig, verifier: { ...verifier, keyDetails } },
+      },
     }),
   )
   const { body: answer } = await askService(what, { method: 'POST', url, ...headers, body }, options)
@@ -134,18 +142,17 @@ function derOf(publicKey: string): Buffer {
   return createPublicKey(publicKey).export({ type: 'spki', format: 'der' })
 }
 
-/** The name of a key's algorithm in sigstore_common.proto. */
-function keyDetailsOf(pem: string): string {
+/** A key's algorithm by its name in sigstore_common.proto, and the hash that goes with it. */
+function algorithmOf(pem: string): { readonly keyDetails: string; readonly hash: string } {
   const { asymmetricKeyType: type, asymmetricKeyDetails: details } = createPublicKey(pem)
-  if (type === 'ed25519') return 'PKIX_ED25519'
-  if (type === 'rsa') return `PKIX_RSA_PKCS1V15_${details?.modulusLength ?? 0}_SHA256`
+  if (type === 'rsa') return { keyDetails: `PKIX_RSA_PKCS1V15_${details?.modulusLength ?? 0}_SHA256`, hash: 'sha256' }
   switch (details?.namedCurve) {
     case 'prime256v1':
-      return 'PKIX_ECDSA_P256_SHA_256'
+      return { keyDetails: 'PKIX_ECDSA_P256_SHA_256', hash: 'sha256' }
     case 'secp384r1':
-      return 'PKIX_ECDSA_P384_SHA_384'
+      return { keyDetails: 'PKIX_ECDSA_P384_SHA_384', hash: 'sha384' }
     default:
-      throw new TrustError('KeyNotAllowed', `Rekor has no name for a key of the type ${type ?? 'unknown'}.`)
+      throw new TrustError('KeyNotAllowed', `Rekor has no entry for a signature by a key of the type ${type ?? 'unknown'}.`)
   }
 }
 
