@@ -3,7 +3,7 @@ import path from 'node:path'
 import type { Benchmark } from './harness.ts'
 import { run } from './program.ts'
 
-const file = 'test/faults/kills.test.ts'
+const file = 'test/e2e/kills.test.ts'
 const kills = 200
 
 export const kills200: Benchmark = {
@@ -17,7 +17,7 @@ export const kills200: Benchmark = {
     say(`${kills} kills`)
     const vitest = path.join(checkout, 'node_modules/vitest/vitest.mjs')
     const started = performance.now()
-    await run(process.execPath, [vitest, 'run', '--project', 'faults', file], {
+    await run(process.execPath, [vitest, 'run', '--project', 'e2e', file], {
       cwd: checkout,
       env: { ...process.env, MUSTER_TEST_KILLS: String(kills) },
       signal,
