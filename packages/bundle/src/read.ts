@@ -161,7 +161,8 @@ async function readContent(
     })
   }
   const config = withoutUndefined(checked.data)
-  const { layers } = manifest
+  // A manifest without layers of its own has one that is empty (image-spec, "Guidelines for Artifact Usage").
+  const layers = manifest.layers.filter(({ mediaType }) => mediaType !== mediaTypes.empty)
   const agree =
     layers.length === config.components.length &&
     layers.every(({ mediaType, digest, annotations: given }, at) => {

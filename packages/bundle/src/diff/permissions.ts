@@ -31,7 +31,8 @@ export function permissionsOf(objects: readonly KubeObjectLike[]): Permission[] 
     podPermissions(object, (what) => add({ who: describeObject(object), what }))
     if (groupOf(object) === 'admissionregistration.k8s.io' && object.kind.endsWith('WebhookConfiguration')) {
       const may = object.kind.startsWith('Mutating') ? 'change' : 'refuse'
-      for (const text of webhookResources(object)) add({ who: describeObject(object), what: `${may} what others write: ${text}` })
+      for (const text of webhookResources(object))
+        add({ who: describeObject(object), what: `a say in what others write (to ${may} it): ${text}` })
     }
   }
   return [...collected.entries()]
@@ -95,7 +96,7 @@ function podPermissions(object: KubeObjectLike, add: (what: string) => void): vo
     const context = container['securityContext']
     if (!isRecord(context)) continue
     const name = String(container['name'])
-    if (context['privileged'] === true) add(`to run privileged (container ${name})`)
+    if (context['privileged'] === true) add(`a privileged container (${name})`)
     const { capabilities } = context
     for (const capability of isRecord(capabilities) ? textsOf(capabilities['add']) : [])
       add(`the capability ${capability} (container ${name})`)
