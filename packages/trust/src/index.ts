@@ -42,6 +42,7 @@ export { byGravity, type Refusal, refusalOf } from './policy/reasons.ts'
 export { levelOf, readPolicy } from './policy/source.ts'
 export { readTree, type TreeKind, type TreeNode, type TreeStatement } from './signature/artifact-tree.ts'
 export { type AttachOptions, attach } from './signature/attach.ts'
+export { parseBounded } from './signature/bounded-json.ts'
 export { sigstoreBundleMediaType, sigstoreBundleMediaTypes } from './signature/bundle-reader.ts'
 export { attachCosignAttestation, attachCosignSignature, type CosignSignatureOptions } from './signature/cosign-writer.ts'
 export { isSignedBy, type SignatureClaims, type SignedEnvelope, type SigningMaterial } from './signature/envelope.ts'
@@ -55,7 +56,7 @@ export {
   signStatement,
   verifySigstoreBundle,
 } from './signature/sigstore-bundle.ts'
-export { signPredicateType } from './signature/statement.ts'
+export { maxStatementBytes, signPredicateType } from './signature/statement.ts'
 export { type VerifyOptions, verifyArtifact } from './signature/verify.ts'
 export type { Authority, IdentityRule, KeyAuthority, SigstoreAuthority, VerifiedIdentity, X509Authority } from './sigstore/authority.ts'
 export {

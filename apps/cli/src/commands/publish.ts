@@ -1,15 +1,16 @@
-import { readFile, stat } from 'node:fs/promises'
+import { stat } from 'node:fs/promises'
 import path from 'node:path'
-import { openKeyring } from '@muster/fleet'
 import { type PublishedBundle, publishBundle } from '@muster/publish'
-import { type SignatureKey, signatureKeyFromPem, TrustError } from '@muster/trust'
+import type { SignatureKey } from '@muster/trust'
 import type { Context } from '../context.ts'
 import { Failure, UsageError } from '../errors.ts'
 import { registryAccess, writableRegistry } from '../registry.ts'
 import { renderingOf } from '../rendering.ts'
+import { instanceKey, openKey } from '../signing.ts'
 
 export interface PublishOptions {
   readonly key?: string
+  readonly passphraseFile?: string
   readonly unsigned: boolean
 }
 
@@ -20,7 +21,7 @@ export async function publish(context: Context, dir: string, options: PublishOpt
   // Before keys are made for an instance that is not there.
   await registryAccess(context)
   const bundle = await publishFolder(context, dir, {
-    signer: options.unsigned ? undefined : await signerOf(context, options.key),
+    signer: options.unsigned ? undefined : await signerOf(context, options),
     onProgress: (line) => context.stderr.write(`${line}\n`),
   })
   context.stdout.write(
@@ -53,28 +54,8 @@ export async function publishFolder(
   }
 }
 
-async function signerOf(context: Context, file: string | undefined): Promise<SignatureKey> {
-  if (file === undefined) return signatureKeyFromPem((await openKeyring(path.join(context.state, 'keys'), new Date())).publisher.privateKey)
-  const privateKey = await readKey(file)
-  try {
-    return signatureKeyFromPem(privateKey)
-  } catch (cause) {
-    if (cause instanceof TrustError) throw new TrustError(cause.code, `${file}: ${cause.message} Make one with: ${makeKey}`, cause)
-    throw cause
-  }
-}
-
-const makeKey = 'openssl ecparam -name prime256v1 -genkey -noout | openssl pkcs8 -topk8 -nocrypt'
-const largestKey = 64 * 1024
-
-async function readKey(file: string): Promise<string> {
-  try {
-    const { size } = await stat(file)
-    if (size <= largestKey) return await readFile(file, 'utf8')
-  } catch (cause) {
-    throw new Failure(`The key file ${file} cannot be read. Give --key the path of a private key in PEM.`, { cause })
-  }
-  throw new Failure(`The key file ${file} is far too large for a key. Give --key the path of a private key in PEM.`)
+async function signerOf(context: Context, { key, passphraseFile }: PublishOptions): Promise<SignatureKey> {
+  return key === undefined ? instanceKey(context) : openKey(context, key, passphraseFile)
 }
 
 /** What can be said before anything else is needed. */

@@ -8,13 +8,17 @@ export function registerDelivery(command: Command, context: () => Context): void
     .command('publish')
     .description('Build the images and the bundle of a folder with a bundle.yaml, sign them, and put them in the registry.')
     .argument('<dir>')
-    .option('--key <file>', 'private key (PKCS#8, PEM, ECDSA P-256) to sign with instead of the keyring of the instance')
+    .option('--key <file-or-uri>', 'private key or PKCS#11 URI to sign with instead of the keyring of the instance')
+    .option(
+      '--passphrase-file <file>',
+      'file with the passphrase of the key (or MUSTER_KEY_PASSWORD, COSIGN_PASSWORD; else the terminal asks)',
+    )
     .option('--unsigned', 'sign nothing: clusters will refuse it', false)
     .addHelpText(
       'after',
       examplesOf([
         ['muster publish examples/podinfo', 'from source to a signed bundle'],
-        ['muster publish . --key team.pem', 'signed with a key of your own'],
+        ['muster publish . --key team.key', 'signed with a key of your own'],
       ]),
     )
     .action(async (dir: string, options) => (await import('../commands/publish.ts')).publish(context(), dir, options))
