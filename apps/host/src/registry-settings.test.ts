@@ -1,3 +1,5 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { parseRegistrySettings, parseRetentionPolicy, registryOptions } from './registry-settings.ts'
 
@@ -78,4 +80,22 @@ audit: { fileSize: 32MiB, files: 4 }
 it('a retention policy is the same rules in a file of their own', () => {
   expect(parseRetentionPolicy('rules: [{ repositories: "**", keep: { newest: 3 } }]', 'policy.yaml').rules).toHaveLength(1)
   expect(() => parseRetentionPolicy('rules: []', 'policy.yaml')).toThrow(invalid(/rules/))
+})
+
+describe('the examples', () => {
+  const example = (name: string): Promise<string> => readFile(join(import.meta.dirname, '../../../examples/registry', name), 'utf8')
+
+  it('are valid', async () => {
+    expect(parseRegistrySettings(await example('settings.yaml'), 'settings.yaml').retention?.rules).toHaveLength(3)
+    const { upstreams, mirrors } = parseRegistrySettings(await example('caches-and-mirrors.yaml'), 'caches-and-mirrors.yaml')
+    expect([...upstreams, ...mirrors]).toHaveLength(3)
+    expect(parseRetentionPolicy(await example('retention.yaml'), 'retention.yaml').rules).toHaveLength(2)
+  })
+
+  it('are those of the documentation', async () => {
+    const text = await readFile(join(import.meta.dirname, '../../../docs/registry.md'), 'utf8')
+    const blocks = [...text.matchAll(/```yaml\n([\s\S]*?)```/g)].map(([, block]) => block ?? '')
+    expect(blocks.length).toBeGreaterThan(3)
+    for (const block of blocks) (/^rules:/m.test(block) ? parseRetentionPolicy : parseRegistrySettings)(block, 'docs/registry.md')
+  })
 })

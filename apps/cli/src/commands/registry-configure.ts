@@ -1,5 +1,5 @@
 import { chmod, readFile, rename, writeFile } from 'node:fs/promises'
-import { parseRegistrySettings, settingsFile } from '@muster/host'
+import { parseRegistrySettings, registryOptions, settingsFile } from '@muster/host'
 import type { Context } from '../context.ts'
 import { daemonOf } from '../daemon.ts'
 import { Failure, UsageError } from '../errors.ts'
@@ -14,7 +14,10 @@ export async function configure(context: Context, file: string | undefined, { ch
   }
   const text = await readSettings(file)
   if (text === undefined) throw new Failure(`${file} is not there. Give the path of a file of settings.`)
-  const { quotas, retention, upstreams, mirrors } = parseRegistrySettings(text, file)
+  const settings = parseRegistrySettings(text, file)
+  const { quotas, retention, upstreams, mirrors } = settings
+  // Passwords and certificates that it names must be there: a registry that cannot read them does not start.
+  await registryOptions(settings)
   const what = `${quotas.length} quotas, ${retention?.rules.length ?? 0} rules of retention, ${upstreams.length} upstreams, ${mirrors.length} mirrors`
   if (check) {
     context.stdout.write(`${file} is valid: ${what}.\n`)

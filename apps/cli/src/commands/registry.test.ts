@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { Writable } from 'node:stream'
@@ -136,5 +136,34 @@ describe('muster registry', () => {
     const policy = path.join(state, 'keep.yaml')
     await writeFile(policy, 'rules: [{ repositories: "**", keep: { newest: 1 } }]')
     expect(await muster('retain', '--policy', policy)).toMatchObject({ code: 1, err: expect.stringContaining('is not up') })
+  })
+})
+
+describe('docs/registry.md', () => {
+  it('has every command, and each as it can be typed', async () => {
+    const text = await readFile(path.join(import.meta.dirname, '../../../../docs/registry.md'), 'utf8')
+    const lines = [...text.matchAll(/^\$ \.\/muster registry (.+)$/gm)].map(([, line]) => line ?? '')
+    const { muster } = await instance()
+    for (const line of lines) {
+      const words = [...line.matchAll(/"([^"]*)"|(\S+)/g)].map(([, quoted, bare]) => quoted ?? bare ?? '')
+      const { code, err } = await muster(
+        ...words.map((word) => (word.startsWith('examples/') ? path.join(import.meta.dirname, '../../../..', word) : word)),
+      )
+      // What this instance lacks (a daemon, a hub, such a mirror) is another matter.
+      expect(`${line}: ${code === 2 ? err : ''}`).toBe(`${line}: `)
+    }
+    for (const command of [
+      'usage',
+      'gc',
+      'retain',
+      'token create',
+      'token list',
+      'token revoke',
+      'mirror list',
+      'mirror run',
+      'audit',
+      'configure',
+    ])
+      expect(lines.some((line) => line.startsWith(command))).toBe(true)
   })
 })
