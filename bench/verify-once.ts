@@ -15,7 +15,7 @@ export interface VerifyTask {
 export async function verifyOnce({ host, ca, credentials, bundle, publishers }: VerifyTask, signal: AbortSignal): Promise<void> {
   const registry = new Registry({ host, ca, credentials })
   try {
-    const { signedBy } = await loadBundle(registry.repository(bundle.repository), bundle, publishers, signal)
+    const { signedBy } = await loadBundle(registry.repository(bundle.repository), bundle, { publishers }, signal)
     if (signedBy.length !== 1) throw new Error(`The bundle is signed by ${signedBy.length} publishers.`)
   } finally {
     registry.close()

@@ -16,6 +16,7 @@ import { ReleasesWorker } from './releases-worker.ts'
 import { Reporter, reportOf } from './reporter.ts'
 import type { Settings } from './settings.ts'
 import { type ChannelState, StateStore } from './state.ts'
+import { SitePolicyWatch, TrustRules } from './trust-rules.ts'
 import { agentVersion } from './version.ts'
 
 export interface AgentOptions {
@@ -52,11 +53,13 @@ export async function runAgent({ client, settings, clock, logger }: AgentOptions
       defaultNamespace: settings.namespace,
     })
     const cache = new ContentCache(join(settings.store, 'content'))
+    const sitePolicies = new SitePolicyWatch(client, logger)
     const worker = new ReleasesWorker({
       client,
       cluster: access.identity.cluster,
       events,
       source: (repository) => cache.over(access.repository(repository)),
+      trust: new TrustRules(sitePolicies.policies),
       clock,
       logger,
       wanted: () => puller.current && { ...puller.current, expired: puller.expired },
@@ -112,9 +115,11 @@ export async function runAgent({ client, settings, clock, logger }: AgentOptions
         ),
     })
     nodes.onChange(() => reporter.changed())
+    sitePolicies.onChange(() => worker.lookAgain())
     puller.resume()
     const manager = new Manager()
     for (const part of [nodes, ...worker.parts, events, reporter] satisfies Runnable[]) manager.add(part)
+    manager.add({ name: sitePolicies.name, run: (stop) => sitePolicies.run(stop) })
     manager.add({ name: 'puller', run: (stop) => puller.run(stop) })
     manager.add({
       name: 'identity',

@@ -1,8 +1,9 @@
 import { type ReleaseReason, releaseReasons } from '@muster/api'
-import { BundleError, readBundle } from '@muster/bundle'
+import { BundleError, type ReadBundle, readBundle } from '@muster/bundle'
 import type { KubeObject } from '@muster/kube'
 import { type ContentSource, OciError } from '@muster/oci'
-import { type ChannelContent, TrustError, verifyArtifact } from '@muster/trust'
+import { type ChannelContent, type EffectivePolicy, TrustError, verifyArtifact } from '@muster/trust'
+import { releaseReasonOf, verdictsOn } from './policy-verdict.ts'
 
 /** A bundle whose signatures were verified and whose bytes are those of its digest. */
 export interface LoadedBundle {
@@ -35,29 +36,78 @@ export class BundleRefusal extends Error {
   }
 }
 
+/** By whom a bundle must be signed, and what policies ask beside that. */
+export interface BundleTrust {
+  readonly publishers: ChannelContent['publishers']
+  /** Policies that hold, where there are any. */
+  readonly policy?:
+    | {
+        readonly effective: EffectivePolicy
+        readonly now: Date
+        /** False: it runs already, so that its age is no ground to refuse it. */
+        readonly refuseOld: boolean
+        /** Where images have their own signatures. */
+        readonly source: (repository: string) => ContentSource
+      }
+    | undefined
+}
+
 /**
- * Fetches a bundle and verifies it: first who signed it, then every byte that it is made of.
+ * Fetches a bundle and verifies it: who signed it, every byte that it is made of, and what policies ask of it and of its images.
  * @throws BundleRefusal
  */
 export async function loadBundle(
   source: ContentSource,
   wanted: WantedBundle,
-  publishers: ChannelContent['publishers'],
+  { publishers, policy }: BundleTrust,
   signal: AbortSignal,
 ): Promise<LoadedBundle> {
-  const { digest, size, version } = wanted
+  const { repository, digest, version } = wanted
   try {
-    const subject = { mediaType: 'application/vnd.oci.image.index.v1+json', digest, size: size ?? 0 }
-    const { signedBy } = await verifyArtifact(source, subject, { publishers, signal })
-    const bundle = await readBundle(source, size === undefined ? digest : { digest, size }, { signal })
+    // A channel without publishers leaves it all to its policies; without these it takes nothing.
+    const bySignature = publishers.length > 0 || policy === undefined
+    const { signedBy, bundle } = await signedBundle(source, wanted, bySignature ? publishers : undefined, signal)
     if (bundle.config.version !== version) {
       const message = `The bundle says that it is version ${bundle.config.version}; the channel asks for ${version}.`
       throw new BundleRefusal(releaseReasons.bundleInvalid, message, false, undefined)
     }
-    return { digest, version, signedBy, objects: bundle.objects }
+    if (policy === undefined) return { digest, version, signedBy, objects: bundle.objects }
+    const verdicts = await verdictsOn(repository, bundle, { ...policy, policy: policy.effective, known: bySignature, signal })
+    const refused = verdicts.find(({ accepted }) => !accepted)
+    if (refused !== undefined) {
+      const reason = releaseReasonOf(refused)
+      throw new BundleRefusal(reason, refused.message ?? 'A policy refuses it.', reason === releaseReasons.registryUnreachable, undefined)
+    }
+    const authorities = verdicts[0]?.demands.flatMap(({ demand, found }) =>
+      demand === 'signature' ? found.map((one) => one.authority) : [],
+    )
+    return { digest, version, signedBy: [...new Set([...signedBy, ...(authorities ?? [])])], objects: bundle.objects }
   } catch (error) {
     if (signal.aborted) throw signal.reason
     throw error instanceof BundleRefusal ? error : refusalOf(error)
+  }
+}
+
+/**
+ * Signatures and content are fetched side by side, as each takes several requests in turn. What the content is was said by whoever said
+ * its digest, and reading it is bounded; nothing of it leaves here before its signatures were verified.
+ */
+async function signedBundle(
+  source: ContentSource,
+  { digest, size }: WantedBundle,
+  publishers: ChannelContent['publishers'] | undefined,
+  signal: AbortSignal,
+): Promise<{ signedBy: readonly string[]; bundle: ReadBundle }> {
+  const subject = { mediaType: 'application/vnd.oci.image.index.v1+json', digest, size: size ?? 0 }
+  const enough = new AbortController()
+  const reading = readBundle(source, size === undefined ? digest : { digest, size }, { signal: AbortSignal.any([signal, enough.signal]) })
+  // Its failure is looked at where it is waited for, after that of the signatures.
+  reading.catch(() => undefined)
+  try {
+    const signedBy = publishers === undefined ? [] : (await verifyArtifact(source, subject, { publishers, signal })).signedBy
+    return { signedBy, bundle: await reading }
+  } finally {
+    enough.abort()
   }
 }
 
@@ -70,7 +120,10 @@ export function refusalOf(error: unknown): BundleRefusal {
       case 'SignatureWrongKey':
       case 'SignatureInvalid':
       case 'DataDamaged':
+      case 'PolicyInvalid':
         return new BundleRefusal(error.code, message, error.transient, error)
+      case 'AuthorityInvalid':
+        return new BundleRefusal(releaseReasons.policyInvalid, message, false, error)
       default:
         return new BundleRefusal(releaseReasons.signatureInvalid, message, false, error)
     }

@@ -11,6 +11,7 @@ import { ReleaseReconciler, type Wanted } from './release/reconciler.ts'
 import { clusterLabel, ReleaseObjects } from './release/release-object.ts'
 import { Releases } from './release/releases.ts'
 import { type ReleaseRuntime, targetOf } from './release/runtime.ts'
+import type { TrustRules } from './trust-rules.ts'
 import { Watches } from './watches.ts'
 
 export interface ReleasesWorkerOptions {
@@ -19,6 +20,7 @@ export interface ReleasesWorkerOptions {
   readonly cluster: string
   readonly events: Pick<EventRecorder, 'event'>
   readonly source: ReleaseServices['source']
+  readonly trust: TrustRules
   readonly clock: Clock
   readonly logger: Logger
   readonly wanted: () => Wanted | undefined
@@ -63,6 +65,7 @@ export class ReleasesWorker {
       clock,
       logger,
       source: options.source,
+      trust: options.trust,
       rewatch: () => this.#rewatch(),
       corrected: (runtime, drift, object) => this.#drift.corrected(runtime, drift, object),
       suspect: (key) => this.#drift.suspect(key),

@@ -57,6 +57,18 @@ export const releaseReasons = {
   signatureWrongKey: 'SignatureWrongKey',
   /** A signature is there in a form that is not understood or whose content does not name this bundle. */
   signatureInvalid: 'SignatureInvalid',
+  /** An attestation that a policy asks for hangs on neither the bundle nor the image that the message names. */
+  attestationMissing: 'AttestationMissing',
+  /** Signed with a certificate that holds, for an identity that no policy allows. */
+  identityNotAllowed: 'IdentityNotAllowed',
+  /** A certificate, or what vouches for it, was outside its time. */
+  expired: 'Expired',
+  /** An attestation is older than a policy allows. */
+  tooOld: 'TooOld',
+  /** What an attestation says does not meet a condition of a policy. */
+  predicateRefused: 'PredicateRefused',
+  /** A policy cannot be used as it is written, so nothing can be verified by it. */
+  policyInvalid: 'PolicyInvalid',
   /** Bytes that came from the registry do not match their digest. */
   dataDamaged: 'DataDamaged',
   /** The bundle does not follow the format. */

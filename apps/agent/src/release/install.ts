@@ -13,7 +13,8 @@ import {
   planRelease,
   unionInventory,
 } from '@muster/reconcile'
-import { BundleRefusal, type LoadedBundle, loadBundle } from '../bundle-loader.ts'
+import { TrustError } from '@muster/trust'
+import { BundleRefusal, type LoadedBundle, loadBundle, refusalOf, type WantedBundle } from '../bundle-loader.ts'
 import { backoffMs } from '../clock.ts'
 import { codeOf, messageOf } from '../error.ts'
 import type { ReleaseContext, ReleaseServices, Step } from './context.ts'
@@ -30,31 +31,33 @@ const refusedObjectAgainMs = 60_000
 
 /** Brings the release to the bundle that the channel wants, when it is not there yet. */
 export const install: Step = async (services, context) => {
-  const { entry, content, runtime, signal } = context
-  const publishers = JSON.stringify(content.publishers)
+  const { entry, content, runtime } = context
+  const trust = services.trust.key(content)
   const { applied } = runtime
   const current =
     applied !== undefined && runtime.complete && applied.digest === entry.bundle.digest && applied.namespace === entry.namespace
   const due = services.clock.now().getTime() - runtime.appliedAtMs >= resyncMs
-  if (current && applied.publishers === publishers && !due) return undefined
+  if (current && applied.trust === trust && !due) return undefined
+  // The site may ask for more than the channel: before that is known nothing is taken, and what runs is left as it is.
+  if (trust === undefined) return current ? undefined : waitsForPolicies
   if (context.expiredAt !== undefined && !current && !ranBefore(context)) {
     await keepWhatRuns(services, context)
     return waitsForChannel(context.expiredAt, entry.bundle.version)
   }
   let bundle: LoadedBundle
   try {
-    bundle = await loadBundle(services.source(entry.bundle.repository), entry.bundle, content.publishers, signal)
+    bundle = await verified(services, context, entry.bundle, ranBefore(context))
   } catch (error) {
     if (!(error instanceof BundleRefusal)) throw error
     // What runs and was verified stays valid while the registry is away; a resync can wait.
-    if (current && applied.publishers === publishers && error.reason === releaseReasons.registryUnreachable) {
+    if (current && applied.trust === trust && error.reason === releaseReasons.registryUnreachable) {
       runtime.appliedAtMs = services.clock.now().getTime()
       return undefined
     }
     await keepWhatRuns(services, context)
     return refused(error)
   }
-  return applyBundle(services, context, bundle)
+  return applyBundle(services, context, bundle, trust)
 }
 
 /** Whether this very bundle was applied whole before: to apply it again, such as after a restart, is nothing new. */
@@ -79,13 +82,10 @@ export async function keepWhatRuns(services: ReleaseServices, context: ReleaseCo
   const { digest, version } = runtime.remembered
   if (digest === entry.bundle.digest) return
   try {
-    const bundle = await loadBundle(
-      services.source(entry.bundle.repository),
-      { repository: entry.bundle.repository, version, digest },
-      content.publishers,
-      signal,
-    )
-    await applyBundle(services, context, bundle)
+    const trust = services.trust.key(content)
+    if (trust === undefined) return
+    const bundle = await verified(services, context, { repository: entry.bundle.repository, version, digest }, true)
+    await applyBundle(services, context, bundle, trust)
   } catch (error) {
     if (signal.aborted) throw signal.reason
     services.logger.warn(
@@ -95,9 +95,39 @@ export async function keepWhatRuns(services: ReleaseServices, context: ReleaseCo
   }
 }
 
-async function applyBundle(services: ReleaseServices, context: ReleaseContext, bundle: LoadedBundle): Promise<Outcome | undefined> {
+/** Looked at again so soon, in milliseconds. */
+const policiesAgainMs = 500
+const waitsForPolicies: Outcome = {
+  ready: false,
+  reason: releaseReasons.progressing,
+  message: "The site's own policies (EnclavePolicy) were not read yet; nothing is taken before.",
+  requeueAfterMs: policiesAgainMs,
+}
+
+/** @param runs it was applied before: its age is no ground to refuse it, since what an accepted channel brought stays */
+async function verified(
+  { trust, source, clock }: ReleaseServices,
+  { content, signal }: ReleaseContext,
+  wanted: WantedBundle,
+  runs: boolean,
+): Promise<LoadedBundle> {
+  try {
+    const effective = await trust.policy(content)
+    const policy = effective && { effective, now: clock.now(), refuseOld: !runs, source }
+    return await loadBundle(source(wanted.repository), wanted, { publishers: content.publishers, policy }, signal)
+  } catch (error) {
+    throw error instanceof TrustError ? refusalOf(error) : error
+  }
+}
+
+async function applyBundle(
+  services: ReleaseServices,
+  context: ReleaseContext,
+  bundle: LoadedBundle,
+  trust: string,
+): Promise<Outcome | undefined> {
   const { client, clock, logger, releases, rewatch } = services
-  const { runtime, entry, content, signal } = context
+  const { runtime, entry, signal } = context
   const release = runtime.name
   const plan = await planRelease(client, bundle.objects, { release, namespace: entry.namespace, inventory: runtime.inventory, signal })
   const previous = runtime.applied?.digest ?? runtime.remembered?.digest
@@ -143,7 +173,7 @@ async function applyBundle(services: ReleaseServices, context: ReleaseContext, b
     version: bundle.version,
     namespace: entry.namespace,
     signedBy: bundle.signedBy,
-    publishers: JSON.stringify(content.publishers),
+    trust,
   }
   runtime.applied = applied
   runtime.complete = true

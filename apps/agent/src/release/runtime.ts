@@ -31,8 +31,8 @@ export interface AppliedContent {
   readonly version: string
   readonly namespace: string | undefined
   readonly signedBy: readonly string[]
-  /** Which publishers it was verified against. */
-  readonly publishers: string
+  /** By which publishers and policies it was verified. */
+  readonly trust: string
 }
 
 export type DriftTally = NonNullable<NonNullable<Release['status']>['drift']>
