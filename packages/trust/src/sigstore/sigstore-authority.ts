@@ -6,7 +6,7 @@ import { type SignedEntity, VerificationError, Verifier } from '@sigstore/verify
 import { refusing, TrustError } from '../errors.ts'
 import type { SigstoreAuthority, VerifiedIdentity } from './authority.ts'
 import { type Certificate, certificatesOfPem, readCertificate } from './certificate.ts'
-import { demandSigner, described } from './chain.ts'
+import { demandSigner } from './chain.ts'
 import { demandIdentity } from './identity.ts'
 import { demandLoggedSigner } from './log-signer.ts'
 import type { Signed, SignedContent } from './signed.ts'
@@ -132,9 +132,8 @@ function readProofs(signed: Signed): Proofs {
   const { entries, stamps } = refusing('UnknownFormat', `What came with ${signed.what} is not as its format demands.`, () => {
     if (signed.bundle !== undefined) {
       const material = bundleFromJSON(signed.bundle).verificationMaterial
-      demandNoRoot(signed)
       return {
-        entries: material.tlogEntries.map(withoutBareProof),
+        entries: material.tlogEntries.map(withSignedProof),
         stamps: (material.timestampVerificationData?.rfc3161Timestamps ?? []).map((stamp) => stamp.signedTimestamp),
       }
     }
@@ -161,18 +160,10 @@ function readProofs(signed: Signed): Proofs {
   return { entries, stamps: read, times: [...logged, ...read.map(({ at }) => at)] }
 }
 
-/** Of v0.1 a proof may come without a checkpoint, and then proves nothing: the promise beside it does. */
-function withoutBareProof(entry: ReadEntry): ReadEntry {
-  if (!entry.inclusionProof || entry.inclusionProof.checkpoint) return entry
-  if (!entry.inclusionPromise) throw new Error('a proof without a checkpoint')
-  return { ...entry, inclusionProof: undefined } as ReadEntry
-}
-
-/** A root that a signature brings along is none (sigstore_bundle.proto): verifiers that took it would trust anybody. */
-function demandNoRoot({ what, material }: Signed): void {
-  const [, ...others] = material.certificates ?? []
-  const root = others.map((one) => readCertificate(Buffer.from(one, 'base64'))).find((one) => one.subject.equals(one.issuer))
-  if (root) throw new TrustError('UnknownFormat', `A root certificate comes with ${what}, which its format forbids: ${described(root)}.`)
+/** v0.1 let a proof come without a checkpoint, and so unsigned: it cannot be checked, and is refused rather than passed over. */
+function withSignedProof(entry: ReadEntry): ReadEntry {
+  if (entry.inclusionProof && !entry.inclusionProof.checkpoint) throw new Error('a proof of inclusion without a checkpoint')
+  return entry
 }
 
 function entryOf(json: unknown): ReadEntry {
