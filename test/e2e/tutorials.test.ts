@@ -1,35 +1,49 @@
-import { readFile } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, symlink } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { afterAll, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { checkout, run } from '../environment/command.ts'
 import { sharedInstance } from '../environment/instance.ts'
 
 const instance = sharedInstance()
 const env = { ...process.env, MUSTER_INSTANCE: instance.id, MUSTER_STATE: instance.state, NO_COLOR: '1' }
+const pages = ['README.md', 'docs/bundle.md', 'docs/verifying.md']
+let folder: string
 
-/** The commands of a page's console blocks, as a reader would type them. Those that bring the instance up or down are the environment's. */
-async function commandsOf(page: string): Promise<string[]> {
-  const text = await readFile(path.join(checkout, page), 'utf8')
-  const blocks = [...text.matchAll(/```console\n([\s\S]*?)```/g)].map((match) => match[1] ?? '')
-  return blocks
-    .flatMap((block) => block.replaceAll('\\\n', ' ').split('\n'))
-    .filter((line) => line.startsWith('$ ./muster '))
-    .map((line) => line.slice('$ '.length))
-    .filter((line) => !/^\.\/muster (up|down)\b/.test(line))
-}
+// As in the checkout, but what the pages write is not left in it.
+beforeEach(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), 'muster-tutorial-'))
+  for (const name of ['muster', 'examples']) await symlink(path.join(checkout, name), path.join(folder, name))
+})
+
+afterEach(async () => {
+  await rm(folder, { recursive: true, force: true })
+})
 
 afterAll(async () => {
   await instance.succeed('component', 'start', 'registry')
 })
 
-describe.each(['README.md', 'docs/bundle.md'])('the commands in %s', (page) => {
+describe.each(pages)('the commands in %s', (page) => {
   it('work in the order in which they are written', async () => {
-    const commands = await commandsOf(page)
+    const commands = commandsOf(await readFile(path.join(checkout, page), 'utf8'))
     expect(commands.length).toBeGreaterThan(3)
     for (const command of commands) {
-      const outcome = await run('bash', ['-c', command], { env })
+      const outcome = await run('bash', ['-c', command], { env, cwd: folder })
       expect(outcome.code, `${command}\n${outcome.stdout}\n${outcome.stderr}`).toBe(0)
       if (command.includes('?name=Ada')) expect(outcome.stdout).toContain('Good morning, Ada!')
     }
   })
 })
+
+/**
+ * The commands of a page's console blocks, as a reader would type them: a line after `$`, and those after `>` that go on with it; the
+ * rest is what is printed. What brings the instance up or down, and the tests themselves, are the environment's.
+ */
+function commandsOf(page: string): string[] {
+  const blocks = [...page.matchAll(/```console\n([\s\S]*?)```/g)].map((match) => match[1] ?? '')
+  return blocks
+    .flatMap((block) => [...block.matchAll(/^\$ ((?:.*\\\n)*.*(?:\n>.*)*)/gm)].map((match) => match[1] ?? ''))
+    .map((command) => command.replaceAll(/\n> ?/g, '\n'))
+    .filter((command) => !/^(\.\/muster (up|down)\b|npm )/.test(command))
+}
