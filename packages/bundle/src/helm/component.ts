@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { BundleError } from '../errors.ts'
 import type { BundleChart, BundleHook, LeftOut } from '../format.ts'
+import { limits } from '../limits.ts'
 import { inOrder, type ManifestObject, parseManifests } from '../manifests.ts'
 import { describeObject, type KubeObjectLike } from '../object.ts'
 import type { HelmSource } from '../source.ts'
@@ -80,6 +81,11 @@ interface Section {
 async function renderSections(options: ChartOptions): Promise<{ from: string; entries: ManifestObject[] }[]> {
   const started = performance.now()
   const first = sectionsOf(await renderOnce(options, 0))
+  if (first.length > limits.objects)
+    throw new BundleError(
+      'TooLarge',
+      `The chart ${options.chart.name} renders to more than ${limits.objects} objects. Make several bundles.`,
+    )
   const parsed = first.map(({ from, text }) => ({ from, entries: parseManifests(text, from) }))
   const tests = new Set(parsed.filter(({ entries }) => entries.length > 0 && entries.every(isLeftOut)).map(({ from }) => from))
   // A clock of whole seconds must have moved; one of whole days differs by its zone.
