@@ -25,7 +25,7 @@ describe('keys', () => {
     expect(keyId(publicKey)).toBe(hash.digest('hex'))
   })
 
-  it('of other kinds are refused: RSA, Ed25519, other curves, and P-384 for signing', () => {
+  it('of other kinds are refused: short RSA, Ed25519, other curves, and P-384 for channels and roots', () => {
     const rsa = asPem(generateKeyPairSync('rsa', { modulusLength: 2048 }))
     const edwards = asPem(generateKeyPairSync('ed25519'))
     const koblitz = asPem(generateKeyPairSync('ec', { namedCurve: 'secp256k1' }))
