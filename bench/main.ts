@@ -23,9 +23,10 @@ import { push } from './push.ts'
 import { registry } from './registry.ts'
 import { up } from './up.ts'
 import { verify } from './verify.ts'
+import { verifyMany } from './verify-many.ts'
 
 /** In this order: what is measured idle comes before what leaves work behind, and what needs a quiet machine last. */
-const usual: readonly Benchmark[] = [up, drift, push, verify, footprint, informer, registry]
+const usual: readonly Benchmark[] = [up, drift, push, verify, verifyMany, footprint, informer, registry]
 const long: readonly Benchmark[] = [cold, kills200]
 
 const help = `Measures what Muster promises, beside its peers, on this machine. Needs root, as "muster up" does.
@@ -37,7 +38,7 @@ const help = `Measures what Muster promises, beside its peers, on this machine. 
   npm run bench -- --quick            small sizes: do the scripts work?
 
 Benchmarks:
-${[...usual, ...long].map(({ name, about }) => `  ${name.padEnd(10)} ${about}`).join('\n')}
+${[...usual, ...long].map(({ name, about }) => `  ${name.padEnd(12)} ${about}`).join('\n')}
 
 "times better": the peer's median against Muster's, above 1 where Muster is better. A target is judged by the 95th percentile
 where there are five rounds or more, else by the largest value. Figures are written to .cache/bench too.
