@@ -1,7 +1,8 @@
 import path from 'node:path'
 import { versionTag } from '@muster/bundle'
-import { copy, formatLocation } from '@muster/oci'
+import { copy, type Descriptor, formatLocation, type Layout } from '@muster/oci'
 import { prepareBundle } from '@muster/publish'
+import { relocateToArchive } from '@muster/relocate'
 import { locate, type OpenOptions, openArtifact } from '../artifact.ts'
 import type { Context } from '../context.ts'
 import { findRegistryAccess, writableRegistry } from '../registry.ts'
@@ -10,6 +11,8 @@ import { renderingOf } from '../rendering.ts'
 export interface BundleCreateOptions extends OpenOptions {
   readonly output?: string
 }
+
+const jobs = 4
 
 /** `muster bundle create DIR -o WHERE`: makes a bundle, unsigned, with its images. Prints where it is and its digest. */
 export async function bundleCreate(context: Context, dir: string, { output, ...options }: BundleCreateOptions): Promise<void> {
@@ -35,17 +38,28 @@ export async function bundleCreate(context: Context, dir: string, { output, ...o
       return
     }
     const tag = location.kind === 'registry' ? (location.reference.tag ?? version) : (location.tag ?? `${config.name}:${version}`)
-    const target = await openArtifact(context, output, { ...options, write: true })
-    try {
-      await copy(layout, target.store, descriptor, { referrers: true, tag, signal: context.signal })
-    } finally {
-      target.close()
-    }
+    if (location.kind === 'archive') {
+      const source = { name: `${config.name} ${config.version}`, store: layout, descriptor, tag }
+      await relocateToArchive([source], { file: location.file }, { jobs, signal: context.signal, onProgress })
+    } else await copyTo(context, output, { ...options, layout, descriptor, tag })
     const where = formatLocation(
       location.kind === 'registry' ? { ...location, reference: { ...location.reference, tag } } : { ...location, tag },
     )
     context.stdout.write(`${where}\n${descriptor.digest}\n`)
   } finally {
     registry?.close()
+  }
+}
+
+async function copyTo(
+  context: Context,
+  output: string,
+  { layout, descriptor, tag, ...options }: OpenOptions & { readonly layout: Layout; readonly descriptor: Descriptor; readonly tag: string },
+): Promise<void> {
+  const target = await openArtifact(context, output, { ...options, write: true })
+  try {
+    await copy(layout, target.store, descriptor, { referrers: true, tag, signal: context.signal })
+  } finally {
+    target.close()
   }
 }

@@ -1,8 +1,7 @@
-import { Layout, type Registry } from '@muster/oci'
+import { Archive, Layout, type Registry } from '@muster/oci'
 import { locate, type OpenOptions, openRegistry } from '../artifact.ts'
 import { type BundleTag, bundleTags, channelOf } from '../bundles.ts'
 import type { Context } from '../context.ts'
-import { UsageError } from '../errors.ts'
 import { registryAccess, writableRegistry } from '../registry.ts'
 import { table } from '../table.ts'
 
@@ -57,7 +56,14 @@ async function named(context: Context, text: string, options: BundleListOptions)
     const layout = await Layout.open(location.dir)
     return grouped(await bundleTags(layout, await layout.tags(), context.signal), (tag) => tag.name)
   }
-  if (location.kind !== 'registry') throw new UsageError('Say a repository, or oci:DIR: what else holds several bundles cannot be listed.')
+  if (location.kind === 'archive') {
+    const archive = await Archive.open(location.file, { signal: context.signal })
+    try {
+      return grouped(await bundleTags(archive, await archive.tags(), context.signal), (tag) => tag.name)
+    } finally {
+      await archive.close()
+    }
+  }
   const registry = await openRegistry(context, location.reference, options)
   try {
     return await ofRepository(context, registry, location.reference.repository)
