@@ -6,6 +6,11 @@ export interface CallOptions {
   signal?: AbortSignal | undefined
 }
 
+export interface PutBlobOptions extends CallOptions {
+  /** `content` verifies itself at its end, as that of every ContentSource does: it is not hashed a second time. */
+  verified?: boolean | undefined
+}
+
 /** Where content is read: a registry's repository, or a layout on disk. Everything it returns is verified. */
 export interface ContentSource {
   /** The manifest or index that a tag or digest names, or undefined when there is none. */
@@ -24,7 +29,7 @@ export interface ContentTarget {
   hasBlob(descriptor: Descriptor, options?: CallOptions): Promise<boolean>
   putManifest(bytes: Uint8Array, mediaType: string, options?: CallOptions & { tag?: string | undefined }): Promise<Descriptor>
   /** `content` may be opened more than once, to go on after an interruption. */
-  putBlob(descriptor: Descriptor, content: () => AsyncIterable<Uint8Array>, options?: CallOptions): Promise<void>
+  putBlob(descriptor: Descriptor, content: () => AsyncIterable<Uint8Array>, options?: PutBlobOptions): Promise<void>
   /** Takes a blob over from `source` without moving bytes, where both are the same registry. False: send it. */
   adopt?(descriptor: Descriptor, source: ContentSource, options?: CallOptions): Promise<boolean>
 }

@@ -124,7 +124,7 @@ class Copy {
     signal.throwIfAborted()
     if (await this.#target.hasBlob(descriptor, { signal })) return this.#skip(descriptor)
     if (await this.#target.adopt?.(descriptor, this.#source, { signal })) return this.#skip(descriptor)
-    await this.#target.putBlob(descriptor, () => this.#counted(descriptor, signal), { signal })
+    await this.#target.putBlob(descriptor, () => this.#counted(descriptor, signal), { signal, verified: true })
     this.result.blobs += 1
     this.#moved(descriptor, 0)
   }

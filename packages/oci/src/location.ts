@@ -14,13 +14,14 @@ export type Location =
   | { readonly kind: 'archive'; readonly file: string; readonly tag?: string; readonly digest?: string }
 
 const maximumLocation = 4096
-const archiveName = /\.tar(?:\.zst)?$/
+/** What follows the name is a tag or digest; a number and a slash would make it a host with a port. */
+const archiveName = /^[^:@]+\.tar(?:\.zst)?(?:[:@](?![0-9]+\/).+)?$/
 
 /**
  * Reads where an artifact is:
  * - `host/repository[:tag][@digest]`, or `repository[:tag][@digest]` in `options.host` (default `docker.io`)
  * - `oci:DIR[:TAG|@DIGEST]`: an OCI image layout in a folder; the folder's name has no colon, the tag may
- * - `archive:FILE[:TAG|@DIGEST]`, or a path that ends in `.tar` or `.tar.zst`
+ * - `archive:FILE[:TAG|@DIGEST]`, or the same without `archive:` for a file in `.tar` or `.tar.zst`
  *
  * @example parseLocation('oci:./out:1.0') → { kind: 'layout', dir: './out', tag: '1.0' }
  * @throws OciError `InvalidReference`
@@ -36,7 +37,10 @@ export function parseLocation(text: string, options: { host?: string } = {}): Lo
     const { path, ...which } = splitPath(text, 'archive:'.length)
     return { kind: 'archive', file: path, ...which }
   }
-  if (archiveName.test(text)) return { kind: 'archive', file: text }
+  if (archiveName.test(text)) {
+    const { path, ...which } = splitPath(text, 0)
+    return { kind: 'archive', file: path, ...which }
+  }
   if (/^[./~]/.test(text))
     throw invalid(text, 'it looks like a path. Write oci:DIR for a layout in a folder, and archive:FILE or a name in .tar or .tar.zst')
   const hostGiven = namesHost(text)

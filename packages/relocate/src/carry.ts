@@ -1,4 +1,5 @@
 import { Archive, type ContentSource, type ContentTarget, type Descriptor } from '@muster/oci'
+import { collector } from './collect.ts'
 import { RelocateError } from './errors.ts'
 import { blobsOf, type Inventory, type Item } from './inventory.ts'
 import { eachOf } from './pool.ts'
@@ -39,7 +40,7 @@ export async function carry(inventory: Inventory, target: Store, options: CarryO
     else if (await target.adopt?.(descriptor, source, { signal })) moved.mounted += 1
     else {
       await demandThere(descriptor, source, signal)
-      await target.putBlob(descriptor, () => counted(source.blob(descriptor, { signal }), options), { signal })
+      await target.putBlob(descriptor, () => counted(source.blob(descriptor, { signal }), options), { signal, verified: true })
       moved.blobs += 1
     }
     onMoved?.(moved)
@@ -89,9 +90,12 @@ async function demandThere(descriptor: Descriptor, source: ContentSource, signal
   )
 }
 
+const passed = collector()
+
 async function* counted(content: AsyncIterable<Uint8Array>, { moved, onMoved }: CarryOptions): AsyncGenerator<Uint8Array> {
   for await (const chunk of content) {
     moved.bytes += chunk.length
+    passed(chunk.length)
     onMoved?.(moved)
     yield chunk
   }

@@ -50,9 +50,14 @@ interface Wanted {
   readonly suffix?: CosignSuffix
 }
 
-/** A manifest with what was found to hang on it. */
+/** A manifest with what was found to hang on it, by {@link keyOf}. */
 interface Found extends Item {
   readonly hanging: readonly string[]
+}
+
+/** The same manifest may hang on several digests by cosign's tags: each tag counts. */
+function keyOf({ descriptor, subject, suffix }: Pick<Wanted, 'descriptor' | 'subject' | 'suffix'>): string {
+  return subject === undefined || suffix === undefined ? descriptor.digest : `${referrersTag(subject)}.${suffix}`
 }
 
 /**
@@ -70,11 +75,11 @@ export async function takeInventory(source: ContentSource, root: Descriptor, opt
     const next: Wanted[] = []
     await eachOf(level, options, async (wanted, signal) => {
       const { item, more } = await look(wanted, options, signal)
-      found.set(wanted.descriptor.digest, item)
+      found.set(keyOf(wanted), item)
       blobs += item.blobs.length
       for (const one of more) {
-        if (seen.has(one.descriptor.digest)) continue
-        seen.add(one.descriptor.digest)
+        if (seen.has(keyOf(one))) continue
+        seen.add(keyOf(one))
         next.push(one)
       }
       if (seen.size > maximumManifests) throw tooLarge(root, `${maximumManifests} manifests`)
@@ -139,7 +144,7 @@ async function look(wanted: Wanted, options: InventoryOptions, signal: AbortSign
         ...(manifest.annotations === undefined ? {} : { annotations: manifest.annotations }),
         ...(manifest.config === undefined ? {} : { config: manifest.config }),
       },
-      hanging: hanging.map((one) => one.descriptor.digest),
+      hanging: hanging.map(keyOf),
       // By its own word: a manifest of an index may refer to another, too.
       ...(refersTo === undefined ? {} : { subject: refersTo }),
       ...(subject === undefined || suffix === undefined ? {} : { tag: `${referrersTag(subject)}.${suffix}` }),
@@ -188,7 +193,7 @@ async function hangingOn(digest: string, places: readonly ContentSource[], signa
       ]
     }),
   )
-  return [...new Map(lists.flat().map((wanted) => [wanted.descriptor.digest, wanted])).values()]
+  return [...new Map(lists.flat().map((wanted) => [keyOf(wanted), wanted])).values()]
 }
 
 /** A registry with the API does not always list what was pushed, to it or before its update, by the fallback tag. */

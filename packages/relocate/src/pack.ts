@@ -16,6 +16,7 @@ import {
   writeBase,
   writeReferrers,
 } from '@muster/oci'
+import { collector } from './collect.ts'
 import { blobsOf, type Inventory, type Item } from './inventory.ts'
 
 export interface PackOptions extends WriteArchiveOptions {
@@ -33,7 +34,11 @@ export async function pack(
   inventories: readonly { readonly inventory: Inventory; readonly tag: string }[],
   options: PackOptions = {},
 ): Promise<WrittenArchive & { omitted: number; content: { blobs: number; bytes: number } }> {
-  const items = [...new Map(inventories.flatMap(({ inventory }) => inventory.items).map((item) => [item.descriptor.digest, item])).values()]
+  const items = [
+    ...new Map(
+      inventories.flatMap(({ inventory }) => inventory.items).map((item) => [`${item.descriptor.digest} ${item.tag ?? ''}`, item]),
+    ).values(),
+  ]
   const blobs = [...blobsOf(items).values()]
   const { base } = options
   const carried = blobs.filter(({ descriptor }) => base?.digests.has(descriptor.digest) !== true)
@@ -96,7 +101,16 @@ function manifestEntry({ descriptor, source }: Item): ArchiveEntry {
 }
 
 function blobEntry(descriptor: Descriptor, source: ContentSource): ArchiveEntry {
-  return { name: blobPath(descriptor), size: descriptor.size, open: (signal) => source.blob(descriptor, { signal }) }
+  return { name: blobPath(descriptor), size: descriptor.size, open: (signal) => passing(source.blob(descriptor, { signal })) }
+}
+
+const passed = collector()
+
+async function* passing(content: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  for await (const chunk of content) {
+    passed(chunk.length)
+    yield chunk
+  }
 }
 
 function inMemory(name: string, bytes: Uint8Array): ArchiveEntry {

@@ -4,7 +4,7 @@ import { type RelocateOptions, relocate, relocateToArchive, type Since, sinceArc
 import type { OpenOptions } from '../artifact.ts'
 import type { Context } from '../context.ts'
 import { UsageError } from '../errors.ts'
-import { verification } from '../relocation/refusal.ts'
+import type { verification } from '../relocation/refusal.ts'
 import { formatBytes, packedText, relocatedText } from '../relocation/report.ts'
 import { type NamedSource, Sources } from '../relocation/sources.ts'
 import { openTarget, type Target } from '../relocation/target.ts'
@@ -38,7 +38,7 @@ export async function relocateCommand(context: Context, places: readonly string[
   }
   const opened = new Sources(context, opening)
   let target: Target | undefined
-  const verifying = await verification(context, { ...options, ...opening })
+  const verifying = await verificationOf(context, { ...options, ...opening })
   try {
     const sources: NamedSource[] = []
     for (const from of froms) sources.push(...(await opened.open(from)))
@@ -100,6 +100,12 @@ async function toArchive(
   const packing = { file: target.file, ...(partSize === undefined ? {} : { partBytes: partSize }) }
   const packed = await relocateToArchive(named, packing, { ...options, onWritten: progress })
   context.stdout.write(output === 'json' ? `${JSON.stringify(packed, null, 2)}\n` : packedText(packed))
+}
+
+/** Loaded where it is asked for: rules and certificates are much code. */
+async function verificationOf(context: Context, options: PolicyOptions & OpenOptions): ReturnType<typeof verification> {
+  if ((options.policy ?? []).length === 0 && options.key === undefined) return undefined
+  return (await import('../relocation/refusal.ts')).verification(context, options)
 }
 
 async function readSince(

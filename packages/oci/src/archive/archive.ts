@@ -4,7 +4,7 @@ import { OciError } from '../errors.ts'
 import { layoutVersion, layoutVersionOf, maximumIndexBytes, named, readIndexFile, tagNames } from '../layout/index-file.ts'
 import { type Descriptor, maximumManifestBytes, parseManifest } from '../manifest.ts'
 import { filterReferrers, readReferrers, referrersTag } from '../referrers.ts'
-import { type RandomBytes, stretch } from './bytes.ts'
+import type { RandomBytes } from './bytes.ts'
 import { type Base, readBase } from './delta.ts'
 import { type OpenArchiveOptions, openTar } from './open.ts'
 import { blockBytes, entryName, invalidArchive, padded, readPax, readTarHeader, recordSize } from './tar.ts'
@@ -97,7 +97,7 @@ export class Archive implements ContentSource, ContentTarget {
 
   async *blob(descriptor: Descriptor, { signal }: CallOptions = {}): AsyncGenerator<Uint8Array> {
     const { offset, size } = this.#place(descriptor.digest)
-    yield* verifyStream(stretch(this.#bytes, offset, size, signal), descriptor, this.file)
+    yield* verifyStream(this.#bytes.stretch(offset, size, signal), descriptor, this.file)
   }
 
   async referrers(digest: string, options: CallOptions & { artifactType?: string | undefined } = {}): Promise<Descriptor[]> {

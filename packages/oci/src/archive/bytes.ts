@@ -8,18 +8,12 @@ export interface RandomBytes {
   readonly size: number
   /** Exactly `length` bytes from `offset` on. @throws OciError `Storage` where there are not as many */
   read(offset: number, length: number): Promise<Uint8Array>
+  /** The same in chunks, for what is long. */
+  stretch(offset: number, length: number, signal?: AbortSignal): AsyncIterable<Uint8Array>
   close(): Promise<void>
 }
 
 const chunkBytes = 512 * 1024
-
-/** Reads a stretch in chunks. */
-export async function* stretch(bytes: RandomBytes, offset: number, length: number, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
-  for (let at = 0; at < length; at += chunkBytes) {
-    signal?.throwIfAborted()
-    yield bytes.read(offset + at, Math.min(chunkBytes, length - at))
-  }
-}
 
 interface OpenFile {
   readonly path: string
@@ -75,6 +69,13 @@ export class FileBytes implements RandomBytes {
     }
     if (at < length) throw new OciError('Storage', `There is nothing at byte ${offset + at} of an archive of ${this.size} bytes.`)
     return result
+  }
+
+  async *stretch(offset: number, length: number, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
+    for (let at = 0; at < length; at += chunkBytes) {
+      signal?.throwIfAborted()
+      yield await this.read(offset + at, Math.min(chunkBytes, length - at))
+    }
   }
 
   async close(): Promise<void> {

@@ -44,9 +44,9 @@ export async function* tarStream(entries: readonly ArchiveEntry[], from: number,
   yield rest(new Uint8Array(endBytes))
 }
 
-/** Chunks of one size, the last one shorter. */
-export async function* framesOf(content: AsyncIterable<Uint8Array>, bytes: number): AsyncGenerator<Uint8Array> {
-  let frame = Buffer.allocUnsafeSlow(bytes)
+/** Chunks of one size, the last one shorter. Who is done with one puts it into `spare`, to be filled again. */
+export async function* framesOf(content: AsyncIterable<Uint8Array>, bytes: number, spare: Uint8Array[]): AsyncGenerator<Uint8Array> {
+  let frame = spare.pop() ?? Buffer.allocUnsafeSlow(bytes)
   let filled = 0
   for await (const chunk of content) {
     for (let at = 0; at < chunk.length; ) {
@@ -56,7 +56,7 @@ export async function* framesOf(content: AsyncIterable<Uint8Array>, bytes: numbe
       at += part.length
       if (filled < bytes) continue
       yield frame
-      frame = Buffer.allocUnsafeSlow(bytes)
+      frame = spare.pop() ?? Buffer.allocUnsafeSlow(bytes)
       filled = 0
     }
   }

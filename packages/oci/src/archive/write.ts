@@ -25,7 +25,7 @@ export interface WrittenArchive {
 
 /** Parts of less would hold less than one frame. */
 export const minimumPartBytes = 4 * 1024 * 1024
-const framesAtOnce = 3
+const framesAtOnce = 2
 
 /**
  * Writes a tar that is the same for the same entries. A file appears when it is whole. Parts appear one by one, and a run that was ended is
@@ -64,23 +64,25 @@ async function fill(
   const frames: Frame[] = [...sink.resumed.frames]
   const all = tarSize(entries)
   let done = sink.resumed.offset
-  const running: { readonly size: number; readonly packed: Promise<Uint8Array> }[] = []
+  const running: { readonly frame: Uint8Array; readonly packed: Promise<Uint8Array> }[] = []
+  const spare: Uint8Array[] = []
   let writing: Promise<void> | undefined
   const writeOldest = async (): Promise<void> => {
     const oldest = running.shift()
     if (oldest === undefined) return
     const packed = await oldest.packed
-    const frame = { compressed: packed.length, size: oldest.size }
+    const frame = { compressed: packed.length, size: oldest.frame.length }
     await sink.write(packed, frame)
     frames.push(frame)
-    done += oldest.size
+    done += frame.size
+    if (frame.size === frameBytes) spare.push(oldest.frame)
     onProgress?.(done, all)
   }
-  for await (const frame of framesOf(tarStream(entries, done, signal), frameBytes)) {
+  for await (const frame of framesOf(tarStream(entries, done, signal), frameBytes, spare)) {
     signal?.throwIfAborted()
     const packed = compress ? compressFrame(frame) : Promise.resolve(frame)
     packed.catch(() => {})
-    running.push({ size: frame.length, packed })
+    running.push({ frame, packed })
     if (running.length < (compress ? framesAtOnce : 1)) continue
     await writing
     writing = writeOldest()

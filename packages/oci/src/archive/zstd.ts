@@ -24,7 +24,10 @@ const decompress = promisify(zstdDecompress)
 
 /** One frame that stands by itself. The level is fixed, so that the same content gives the same archive. */
 export function compressFrame(bytes: Uint8Array): Promise<Uint8Array> {
-  return compress(bytes, { params: { [constants.ZSTD_c_compressionLevel]: 3, [constants.ZSTD_c_checksumFlag]: 1 } })
+  return compress(bytes, {
+    chunkSize: bytes.length + 64 * 1024,
+    params: { [constants.ZSTD_c_compressionLevel]: 3, [constants.ZSTD_c_checksumFlag]: 1 },
+  })
 }
 
 /** The table at the end by which frames are found (zstd seekable format 0.1.0): a skippable frame, which other programs pass over. */
@@ -110,6 +113,20 @@ export class ZstdBytes implements RandomBytes {
     return result
   }
 
+  /** Frame by frame: each is decompressed once, and not kept. */
+  async *stretch(offset: number, length: number, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
+    if (offset + length > this.size) throw invalidArchive(this.#where, `it ends at byte ${this.size}, before what it promises`)
+    for (let at = 0; at < length; ) {
+      signal?.throwIfAborted()
+      const index = this.#frameAt(offset + at)
+      const frame = await (this.#kept.get(index) ?? this.#load(index))
+      const skip = offset + at - (this.#frames[index]?.start ?? 0)
+      const part = frame.subarray(skip, skip + length - at)
+      at += part.length
+      yield part
+    }
+  }
+
   close(): Promise<void> {
     this.#kept.clear()
     return this.#bytes.close()
@@ -143,9 +160,11 @@ export class ZstdBytes implements RandomBytes {
     const { from = 0, compressed = 0, size = 0 } = this.#frames[index] ?? {}
     const packed = await this.#bytes.read(from, compressed)
     // Bounded by what the table says: a frame that holds more is refused before it fills the memory.
-    const frame = await decompress(packed, { maxOutputLength: Math.max(1, size) }).catch((cause: unknown) => {
-      throw invalidArchive(this.#where, `the zstd frame at byte ${from} is damaged`, cause)
-    })
+    const frame = await decompress(packed, { maxOutputLength: Math.max(1, size), chunkSize: Math.max(64, size) }).catch(
+      (cause: unknown) => {
+        throw invalidArchive(this.#where, `the zstd frame at byte ${from} is damaged`, cause)
+      },
+    )
     if (frame.length !== size) throw invalidArchive(this.#where, `the zstd frame at byte ${from} has ${frame.length} bytes and not ${size}`)
     return frame
   }

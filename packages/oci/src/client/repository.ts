@@ -1,5 +1,5 @@
 import { once } from '../artifact.ts'
-import type { CallOptions, ContentSource, ContentTarget } from '../content.ts'
+import type { CallOptions, ContentSource, ContentTarget, PutBlobOptions } from '../content.ts'
 import { digestMismatch, digestOf, isDigest } from '../digest.ts'
 import { OciError } from '../errors.ts'
 import {
@@ -134,7 +134,7 @@ export class Repository implements ContentSource, ContentTarget {
     return descriptor
   }
 
-  async putBlob(descriptor: Descriptor, content: () => AsyncIterable<Uint8Array>, options: CallOptions = {}): Promise<void> {
+  async putBlob(descriptor: Descriptor, content: () => AsyncIterable<Uint8Array>, options: PutBlobOptions = {}): Promise<void> {
     const upload = new Upload(this.#transport, this.name, descriptor, content, options)
     await upload.run(() => this.hasBlob(descriptor, options))
   }

@@ -1,4 +1,4 @@
-import type { CallOptions } from '../content.ts'
+import type { PutBlobOptions } from '../content.ts'
 import { verifyStream } from '../digest.ts'
 import { OciError } from '../errors.ts'
 import type { Descriptor } from '../manifest.ts'
@@ -22,12 +22,13 @@ export class Upload {
     repository: string,
     descriptor: Descriptor,
     content: () => AsyncIterable<Uint8Array>,
-    options: CallOptions,
+    options: PutBlobOptions,
   ) {
     this.#transport = transport
     this.#repository = repository
     this.#descriptor = descriptor
-    this.#content = content
+    // What says that it is verified must still be as long as it says, which the request's length sees to.
+    this.#content = options.verified === true ? content : () => verifyStream(content(), descriptor, 'the content to push')
     this.#signal = options.signal
   }
 
@@ -118,7 +119,7 @@ export class Upload {
   #rest(offset: number): Body {
     return {
       length: this.#descriptor.size - offset,
-      open: () => skipBytes(verifyStream(this.#content(), this.#descriptor, 'the content to push'), offset),
+      open: () => skipBytes(this.#content(), offset),
     }
   }
 

@@ -1,7 +1,7 @@
 import { createReadStream } from 'node:fs'
 import { readdir, rm, stat } from 'node:fs/promises'
 import { join, resolve as resolvePath } from 'node:path'
-import type { CallOptions, ContentSource, ContentTarget } from '../content.ts'
+import type { CallOptions, ContentSource, ContentTarget, PutBlobOptions } from '../content.ts'
 import { digestHex, digestOf, isDigest, verifyBytes, verifyStream } from '../digest.ts'
 import { ensureDirectory, errno, readBounded, storageError, writeAtomic, writeStreamAtomic } from '../disk.ts'
 import { OciError } from '../errors.ts'
@@ -117,10 +117,11 @@ export class Layout implements ContentSource, ContentTarget {
     return descriptor
   }
 
-  async putBlob(descriptor: Descriptor, content: () => AsyncIterable<Uint8Array>, options: CallOptions = {}): Promise<void> {
+  async putBlob(descriptor: Descriptor, content: () => AsyncIterable<Uint8Array>, options: PutBlobOptions = {}): Promise<void> {
     const { signal } = options
     signal?.throwIfAborted()
-    const verified = verifyStream(abortable(content(), signal), descriptor, 'the content to write')
+    const own = abortable(content(), signal)
+    const verified = options.verified === true ? own : verifyStream(own, descriptor, 'the content to write')
     await writeStreamAtomic(this.#blobPath(descriptor.digest), verified, this.#temporary)
   }
 
