@@ -32,7 +32,7 @@ function channelOf(cluster: string, generation: number, bundles: readonly Descri
   return signChannel(content, [channelKey.privateKey])
 }
 
-it('retention never takes what a channel names, and takes it once no channel does', async () => {
+it('retention never takes what a channel names, and takes it once no channel does', { timeout: 30_000 }, async () => {
   const directory = await mkdtemp(join(tmpdir(), 'muster-host-'))
   onTestFinished(() => rm(directory, { recursive: true, force: true }))
   let now = Date.now()

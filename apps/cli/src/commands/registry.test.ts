@@ -74,7 +74,7 @@ const layer = (text: string) => ({
   layers: [{ mediaType: 'text/plain', bytes: Buffer.from(text) }],
 })
 
-describe('muster registry', () => {
+describe('muster registry', { timeout: 30_000 }, () => {
   it('shows what takes room, collects garbage, and says who changed what', async () => {
     const { client, muster } = await instance()
     await pushArtifact(client(writer).repository('team/app'), layer('x'.repeat(5000)), { tag: '1.0' })
@@ -139,7 +139,7 @@ describe('muster registry', () => {
   })
 })
 
-describe('docs/registry.md', () => {
+describe('docs/registry.md', { timeout: 30_000 }, () => {
   it('has every command, and each as it can be typed', async () => {
     const text = await readFile(path.join(import.meta.dirname, '../../../../docs/registry.md'), 'utf8')
     const lines = [...text.matchAll(/^\$ \.\/muster registry (.+)$/gm)].map(([, line]) => line ?? '')

@@ -10,6 +10,7 @@ import { type Admin, serveAdmin } from './admin/admin-routes.ts'
 import { serveBlob, serveUpload, serveUploads } from './blob-routes.ts'
 import { serveCatalog, serveManifest, serveReferrers, serveTags } from './manifest-routes.ts'
 import { mirrored } from './mirror.ts'
+import type { RegistryLogger } from './options.ts'
 import { Refusal } from './refusal.ts'
 import { parseRoute, type Route } from './route.ts'
 import type { Store } from './store.ts'
@@ -22,12 +23,6 @@ import type { RecentReads } from './upkeep/recent-reads.ts'
 import type { Uploads } from './uploads.ts'
 import type { Upstreams } from './upstream/upstreams.ts'
 import { answer, answerJson, methodNotAllowed, refuse, type Visit } from './visit.ts'
-
-/** Takes structured records, as pino does. */
-export interface RegistryLogger {
-  info(fields: object, message: string): void
-  error(fields: object, message: string): void
-}
 
 export interface HandlerParts {
   readonly store: Store

@@ -28,7 +28,9 @@ describe('a pattern of repositories', () => {
     fc.assert(
       fc.property(patterns, names, (pattern, name) => {
         const source = pattern.replace(/\*\*|\*|\./g, (found) => ({ '**': '.*', '*': '[^/]*', '.': '\\.' })[found] ?? '')
-        const also = pattern.endsWith('/**') ? pattern.slice(0, -3).replace(/\*\*|\*|\./g, (found) => ({ '**': '.*', '*': '[^/]*', '.': '\\.' })[found] ?? '') : undefined
+        const also = pattern.endsWith('/**')
+          ? pattern.slice(0, -3).replace(/\*\*|\*|\./g, (found) => ({ '**': '.*', '*': '[^/]*', '.': '\\.' })[found] ?? '')
+          : undefined
         const expected = new RegExp(`^${source}$`).test(name) || (also !== undefined && matches(pattern.slice(0, -3), name))
         expect(matches(pattern, name)).toBe(expected)
       }),

@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { onTestFinished } from 'vitest'
 import { Registry, type RegistryOptions } from '../client/registry.ts'
-import { type RegistryServer, type RegistryServerOptions, serveRegistry } from '../server/serve.ts'
+import type { RegistryServerOptions } from '../server/options.ts'
+import { type RegistryServer, serveRegistry } from '../server/serve.ts'
 
 export const writer = { username: 'writer', password: 'write:me' }
 export const reader = { username: 'reader', password: 'read me' }

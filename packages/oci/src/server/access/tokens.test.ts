@@ -53,7 +53,7 @@ describe('a scope', () => {
   })
 })
 
-describe('a token', () => {
+describe('a token', { timeout: 30_000 }, () => {
   it('is good for what its scopes say, and for nothing else', async () => {
     const registry = await startRegistry()
     const image = await pushImage(registry.client().repository('team/app'), 1, { tag: '1.0' })

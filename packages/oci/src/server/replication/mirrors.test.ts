@@ -3,7 +3,7 @@ import { pushReferrer } from '../../artifact.ts'
 import { administer } from '../../testing/administration.ts'
 import { noise, pushImage, pushIndex } from '../../testing/content.ts'
 import { type RunningRegistry, reader, startRegistry, writer } from '../../testing/registry.ts'
-import type { MirrorEntry } from './mirrors.ts'
+import type { MirrorEntry } from './mirror-status.ts'
 
 const artifactType = 'application/vnd.example.signature'
 
@@ -42,7 +42,7 @@ async function fill(registry: RunningRegistry) {
   return { index, signature }
 }
 
-describe('a mirror', () => {
+describe('a mirror', { timeout: 30_000 }, () => {
   it('pushes every repository that matches, with referrers, and the second time only what is new', async () => {
     const target = await startRegistry()
     const mirror = {

@@ -1,57 +1,16 @@
 import { join } from 'node:path'
 import * as z from 'zod'
-import type { Credentials } from '../../client/authorizer.ts'
 import { Registry } from '../../client/registry.ts'
 import type { ContentSource, ContentTarget } from '../../content.ts'
 import { copy } from '../../copy.ts'
 import { readBounded, writeAtomic } from '../../disk.ts'
 import { OciError } from '../../errors.ts'
 import { isRepository } from '../../reference.ts'
-import { isPattern, matches } from '../pattern.ts'
+import { matches } from '../pattern.ts'
 import type { Store } from '../store.ts'
+import { type Mirror, type MirrorEntry, type MirrorStatus, mirrorStatusSchema } from './mirror-status.ts'
 import { type StoreGuards, StoreRepository } from './store-repository.ts'
 
-/** Repositories that are copied to or from another registry, with all that refers to what is in them. */
-export interface Mirror {
-  readonly name: string
-  /** `push`: from here to there; `pull`: from there to here. */
-  readonly direction: 'push' | 'pull'
-  /** `host[:port]` */
-  readonly registry: string
-  readonly plainHttp?: boolean | undefined
-  /** PEM */
-  readonly ca?: string | undefined
-  readonly credentials?: Credentials | undefined
-  /** Patterns of repositories, by their names where they are copied from. */
-  readonly repositories: readonly string[]
-  /** Patterns of tags. Default: all. */
-  readonly tags?: readonly string[] | undefined
-  /** Put before the names of repositories where they are copied to, such as `from-alpha/`. */
-  readonly prefix?: string | undefined
-  /** Milliseconds between runs. Default: only when asked. */
-  readonly everyMs?: number | undefined
-}
-
-const statusSchema = z.object({
-  name: z.string(),
-  state: z.enum(['never', 'running', 'done', 'failed']),
-  startedMs: z.number().optional(),
-  finishedMs: z.number().optional(),
-  /** When it last came to its end without a failure. */
-  succeededMs: z.number().optional(),
-  repositories: z.number(),
-  tags: z.number(),
-  manifests: z.number(),
-  blobs: z.number(),
-  bytes: z.number(),
-  /** What was there already. */
-  skipped: z.number(),
-  /** The first failures, each with what failed. */
-  errors: z.array(z.string()),
-})
-export type MirrorStatus = z.infer<typeof statusSchema>
-/** A mirror as it is listed: what it is, and how its last run went. */
-export type MirrorEntry = MirrorStatus & Pick<Mirror, 'direction' | 'registry' | 'everyMs'> & { readonly patterns: readonly string[] }
 type MutableStatus = { -readonly [K in keyof MirrorStatus]: MirrorStatus[K] }
 
 export interface MirrorsOptions {
@@ -89,7 +48,7 @@ export class Mirrors {
 
   static async open(options: MirrorsOptions): Promise<Mirrors> {
     const bytes = options.mirrors.length === 0 ? undefined : await readBounded(options.file, maximumFileBytes)
-    const read = z.array(statusSchema).safeParse(bytes === undefined ? [] : jsonOf(bytes))
+    const read = z.array(mirrorStatusSchema).safeParse(bytes === undefined ? [] : jsonOf(bytes))
     // What is damaged is only what is shown: the next run writes it anew.
     return new Mirrors(options, read.success ? read.data : [])
   }
@@ -211,10 +170,6 @@ export class Mirrors {
       // Only what is shown after a restart.
     })
   }
-}
-
-export function isMirrorName(text: string): boolean {
-  return /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/.test(text) && isPattern(text)
 }
 
 function never(name: string): MutableStatus {

@@ -10,7 +10,7 @@ import { administer } from '../../testing/administration.ts'
 import { collect, pushImage, pushIndex } from '../../testing/content.ts'
 import { startDistribution } from '../../testing/distribution.ts'
 import { type RunningRegistry, reader, startRegistry, temporaryDirectory } from '../../testing/registry.ts'
-import type { MirrorEntry } from './mirrors.ts'
+import type { MirrorEntry } from './mirror-status.ts'
 
 const artifactType = 'application/vnd.example.signature'
 

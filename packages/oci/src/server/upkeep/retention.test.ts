@@ -54,7 +54,7 @@ async function publish(registry: RunningRegistry) {
 const retain = (registry: RunningRegistry, more: object = {}) =>
   administer(registry, 'POST', 'retain', { rules, needed: [], dryRun: false, ...more })
 
-describe('retention in a registry', () => {
+describe('retention in a registry', { timeout: 30_000 }, () => {
   it('removes old versions with their signatures, and what only they held goes with the garbage', async () => {
     let now = Date.now()
     const registry = await startRegistry({ ...options, now: () => now })
