@@ -1,6 +1,7 @@
 import { X509Certificate } from 'node:crypto'
 import { ASN1Obj } from '@sigstore/core'
 import { refusing, TrustError } from '../errors.ts'
+import { asRefusal } from './as-refusal.ts'
 import { objectionTo } from './signature-check.ts'
 
 /** A certificate (RFC 5280), read. Its signature is not verified yet. */
@@ -76,7 +77,7 @@ const weakAlgorithms: Readonly<Record<string, string>> = {
 
 /** Reads certificates in PEM (several in one text too). @throws TrustError `AuthorityInvalid` */
 export function readTrustedCertificates(pems: readonly string[], what: string): Certificate[] {
-  return refusing('AuthorityInvalid', `${what} are not certificates in PEM, or one is damaged.`, () =>
+  return asRefusal('AuthorityInvalid', `${what} are not certificates in PEM, or one is damaged.`, () =>
     pems.flatMap((pem) => certificatesOfPem(pem).map(readCertificate)),
   )
 }

@@ -2,6 +2,7 @@ import { createPublicKey, generateKeyPairSync, type KeyObject, sign } from 'node
 import * as z from 'zod'
 import { refusing, TrustError } from '../errors.ts'
 import type { SignatureKey } from '../keys/signature-key.ts'
+import { asRefusal } from './as-refusal.ts'
 import { certificatesOfPem, readCertificate } from './certificate.ts'
 import { askService, isOpenToOthers, type ServiceOptions, serviceUrl } from './service.ts'
 
@@ -60,7 +61,7 @@ export async function openKeylessKey(options: KeylessOptions): Promise<Signature
     },
     options,
   )
-  const certificateChain = refusing(
+  const certificateChain = asRefusal(
     'ServiceRefused',
     `Fulcio at ${url.host} did not answer with a certificate for the key that was sent.`,
     () => certificatesOf(body, publicKey),

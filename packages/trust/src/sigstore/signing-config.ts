@@ -1,5 +1,6 @@
 import * as z from 'zod'
-import { refusing, TrustError } from '../errors.ts'
+import { TrustError } from '../errors.ts'
+import { asRefusal } from './as-refusal.ts'
 
 /** Services to sign with: what a signing config (sigstore_trustroot.proto, v0.2) names for now. */
 export interface SigningServices {
@@ -26,7 +27,7 @@ const configSchema = z.object({
  * @throws TrustError `AuthorityInvalid`
  */
 export function readSigningConfig(json: unknown, now: Date): SigningServices {
-  const config = refusing(
+  const config = asRefusal(
     'AuthorityInvalid',
     'The signing config is not readable. Give one of v0.2, as "cosign signing-config create" writes it.',
     () => configSchema.parse(json),

@@ -1,7 +1,8 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { ASN1Obj } from '@sigstore/core'
-import { refusing, TrustError } from '../errors.ts'
+import { TrustError } from '../errors.ts'
 import { derTags, writeDer, writeInteger, writeOid } from '../keys/der.ts'
+import { asRefusal } from './as-refusal.ts'
 import { askService, type ServiceOptions, serviceUrl } from './service.ts'
 import { maxTimestampBytes, readTimestamp } from './timestamp.ts'
 
@@ -36,7 +37,7 @@ export async function timestamp(signature: Uint8Array, url: string, options: Tim
     },
     options,
   )
-  refusing('ServiceRefused', `${what} at ${at.host} did not answer with a time stamp of this signature.`, () => {
+  asRefusal('ServiceRefused', `${what} at ${at.host} did not answer with a time stamp of this signature.`, () => {
     const { stamp } = readTimestamp(body)
     stamp.tstInfo.verify(Buffer.from(signature))
     if (!nonceOf(stamp.tstInfo.raw).equals(positive(nonce))) throw new Error('another nonce: an answer to another question')

@@ -1,8 +1,9 @@
 import { createHash, createPublicKey, X509Certificate } from 'node:crypto'
 import * as z from 'zod'
-import { refusing, TrustError } from '../errors.ts'
+import { TrustError } from '../errors.ts'
 import { preAuthEncoding } from '../signature/dsse.ts'
 import type { SigstoreBundleJson } from '../signature/sigstore-bundle.ts'
+import { asRefusal } from './as-refusal.ts'
 import { askService, type ServiceOptions, serviceUrl } from './service.ts'
 
 export interface LogOptions extends ServiceOptions {
@@ -77,7 +78,7 @@ async function logInRekor(bundle: SigstoreBundleJson, options: LogOptions): Prom
           options,
         )
       : created
-  return refusing('ServiceRefused', `Rekor at ${url.host} did not answer with one entry, its promise and its proof.`, () => {
+  return asRefusal('ServiceRefused', `Rekor at ${url.host} did not answer with one entry, its promise and its proof.`, () => {
     const [entry, ...more] = Object.values(entriesSchema.parse(JSON.parse(answer.body.toString('utf8'))))
     if (!entry || more.length > 0) throw new Error('not one entry')
     const { kind, apiVersion } = bodySchema.parse(JSON.parse(Buffer.from(entry.body, 'base64').toString('utf8')))
@@ -126,7 +127,7 @@ async function logInTiles(bundle: SigstoreBundleJson, options: LogOptions): Prom
     }),
   )
   const { body: answer } = await askService(what, { method: 'POST', url, ...headers, body }, options)
-  return refusing('ServiceRefused', `Rekor at ${url.host} did not answer with an entry and its proof.`, () =>
+  return asRefusal('ServiceRefused', `Rekor at ${url.host} did not answer with an entry and its proof.`, () =>
     tilesEntrySchema.parse(JSON.parse(answer.toString('utf8'))),
   )
 }

@@ -1,6 +1,7 @@
 import { TrustedRoot } from '@sigstore/protobuf-specs'
 import { type TrustMaterial, toTrustMaterial } from '@sigstore/verify'
-import { refusing, TrustError } from '../errors.ts'
+import { TrustError } from '../errors.ts'
+import { asRefusal } from './as-refusal.ts'
 import { type Certificate, readCertificate } from './certificate.ts'
 import { VerifierCertificate } from './verifier-certificate.ts'
 
@@ -41,7 +42,7 @@ export function readTrustedRoot(json: unknown): TrustedInstance {
     )
   const known = instances.get(json)
   if (known) return known
-  const made = refusing(
+  const made = asRefusal(
     'AuthorityInvalid',
     'The trusted root is not readable. Give a trusted_root.json, as "cosign trusted-root create" writes it.',
     () => instanceOf(json),

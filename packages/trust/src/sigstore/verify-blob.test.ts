@@ -2,13 +2,13 @@ import { createHash, generateKeyPairSync, sign } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { beforeAll, describe, expect, it } from 'vitest'
 import type { SigstoreAuthority } from './authority.ts'
-import { type Bundle, type Instance, identity, issuer, startInstance } from './testing/instance.ts'
+import { type Bundle, type Instance, identity, issuer, lookingBack, startInstance } from './testing/instance.ts'
 import { type BlobArtifact, verifyBlob } from './verify-blob.ts'
 
 const fixture = (name: string) => JSON.parse(readFileSync(new URL(`fixtures/${name}`, import.meta.url), 'utf8'))
 const bytes = (bundle: unknown) => Buffer.from(JSON.stringify(bundle))
 const refusal = (code: string) => expect.objectContaining({ name: 'TrustError', code })
-const now = new Date()
+const now = lookingBack()
 const file = (content: Buffer): BlobArtifact => ({
   content: async function* () {
     yield content.subarray(0, 5)
@@ -92,7 +92,7 @@ describe('a bundle of Sigstore’s public instance, made by npm in 2023', () => 
   })
 })
 
-describe('a bundle of a private instance', () => {
+describe('a bundle of a private instance', { timeout: 60_000 }, () => {
   it('is accepted over a file and over a statement about it, with log entry, time stamp and SCT', async () => {
     expect(await check(bytes(message))).toMatchObject({
       identity,
@@ -235,6 +235,11 @@ describe('a bundle of a private instance', () => {
     for (const by of [
       { ...authority, trustedRoot: {} },
       { ...authority, trustedRoot: null },
+      {
+        ...authority,
+        trustedRoot: { ...instance.trustedRoot, certificateAuthorities: [{ certChain: { certificates: [{ rawBytes: 'AAAA' }] } }] },
+      },
+      { ...authority, trustedRoot: { ...instance.trustedRoot, mediaType: 'application/vnd.dev.sigstore.trustedroot+json;version=9' } },
       { ...authority, identities: [] },
       { ...authority, identities: [{}] },
       { ...authority, identities: [{ subject: identity }] },
@@ -244,7 +249,7 @@ describe('a bundle of a private instance', () => {
   })
 })
 
-describe('a bundle by a key', () => {
+describe('a bundle by a key', { timeout: 60_000 }, () => {
   const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-384' })
   const pem = publicKey.export({ type: 'spki', format: 'pem' }).toString()
   const byKey = (keys: string[]) => ({ kind: 'key', name: 'team', publicKeys: keys }) as const

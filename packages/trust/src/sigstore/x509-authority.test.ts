@@ -77,7 +77,7 @@ const authority = (change: Partial<X509Authority> = {}): X509Authority => ({
 const check = async (envelope: SignedEnvelope | Promise<SignedEnvelope>, by = authority(), at = now) =>
   verifyEnvelope(await envelope, by, { now: at })
 
-describe('a signature by a certificate of an own PKI', () => {
+describe('a signature by a certificate of an own PKI', { timeout: 60_000 }, () => {
   it('is accepted for its email, URI, DNS name or subject, with or without the issuer’s name', async () => {
     const rules: [IdentityRule, string][] = [
       [{ subject: 'release@example.test' }, 'release@example.test'],
@@ -184,7 +184,7 @@ describe('a signature by a certificate of an own PKI', () => {
     const crowd = await Promise.all(Array.from({ length: 100 }, () => makeCertificate({ name: 'Signing CA', authority: true })))
     const begun = performance.now()
     await expect(check(signedBy(leaf, []), authority({ intermediates: crowd.map(({ pem }) => pem) }))).rejects.toThrow(refusal('WrongKey'))
-    expect(performance.now() - begun).toBeLessThan(2000)
+    expect(performance.now() - begun).toBeLessThan(5000)
     await expect(check(signedBy(leaf, [middle, ...crowd]))).rejects.toThrow(refusal('UnknownFormat', '102 certificates'))
   })
 
@@ -199,6 +199,7 @@ describe('a signature by a certificate of an own PKI', () => {
     for (const change of [
       { roots: [] },
       { roots: ['no PEM'] },
+      { roots: ['-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----'] },
       { identities: [] },
       { identities: [{}] },
       { timestampAuthorities: [leaf.pem] },
@@ -207,13 +208,13 @@ describe('a signature by a certificate of an own PKI', () => {
   })
 })
 
-describe('a time stamp on it', () => {
+describe('a time stamp on it', { timeout: 60_000 }, () => {
   const later = new Date(now.getTime() + 400 * day)
   const believing = () => authority({ timestampAuthorities: [instance.tsaRoot] })
 
   it('keeps the signature good after the certificate expired', async () => {
     const verified = await check(signedBy(leaf, [middle], instance.stampOf), believing(), later)
-    expect(Math.abs((verified.signedAt?.getTime() ?? 0) - now.getTime())).toBeLessThan(60_000)
+    expect(Math.abs((verified.signedAt?.getTime() ?? 0) - now.getTime())).toBeLessThan(600_000)
     await expect(check(signedBy(leaf, [middle], instance.stampOf), authority(), later)).rejects.toThrow(refusal('Expired'))
   })
 

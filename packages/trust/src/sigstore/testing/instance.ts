@@ -2,6 +2,10 @@ import { createHash, generateKeyPairSync, type KeyObject, sign } from 'node:cryp
 import { initializeCA, initializeCTLog, initializeTLog, initializeTSA } from '@sigstore/mock'
 import { preAuthEncoding, statementPayloadType } from '../../signature/dsse.ts'
 
+/** The instance's clock is ahead by a minute, so that its certificates, made while it starts, are valid by it; tests look back on it. */
+const ahead = 60_000
+export const lookingBack = (): Date => new Date(Date.now() + 2 * ahead)
+
 export const identity = 'https://git.example.test/team/app/release.yml'
 export const issuer = 'https://login.example.test'
 const issuerExtension = '1.3.6.1.4.1.57264.1.8'
@@ -34,7 +38,7 @@ export interface SignOptions {
 /** A Sigstore instance of a test, whose clock stands still: Fulcio with a CT log, Rekor v1, a timestamp authority, and the trusted root that names them. */
 export async function startInstance() {
   const pair = (): Pair => generateKeyPairSync('ec', { namedCurve: 'P-256' })
-  const clock = new Date(Math.floor(Date.now() / 1000) * 1000)
+  const clock = new Date(Math.floor(Date.now() / 1000) * 1000 + ahead)
   const ctlog = await initializeCTLog(pair(), clock)
   const ca = await initializeCA(pair(), ctlog, clock)
   const tlog = await initializeTLog('https://rekor.example.test', pair(), clock)
