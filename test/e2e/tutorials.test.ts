@@ -1,7 +1,8 @@
 import { mkdtemp, readFile, rm, symlink } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { homedir, tmpdir } from 'node:os'
 import path from 'node:path'
-import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { helmProgram } from '@muster/bundle'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { checkout, run } from '../environment/command.ts'
 import { sharedInstance } from '../environment/instance.ts'
 
@@ -9,6 +10,13 @@ const instance = sharedInstance()
 const env = { ...process.env, MUSTER_INSTANCE: instance.id, MUSTER_STATE: instance.state, NO_COLOR: '1' }
 const pages = ['README.md', 'docs/bundle.md', 'docs/verifying.md']
 let folder: string
+
+// On a new machine Helm is built first: minutes, which no page's commands should have to wait for.
+beforeAll(async () => {
+  const { MUSTER_CACHE: own, XDG_CACHE_HOME: general } = process.env
+  const cache = own ?? path.join(general ?? path.join(homedir(), '.cache'), 'muster')
+  await helmProgram({ cacheDir: path.join(cache, 'tools'), env: process.env })
+}, 20 * 60_000)
 
 // As in the checkout, but what the pages write is not left in it.
 beforeEach(async () => {

@@ -251,6 +251,23 @@ describe('publishing a bundle', () => {
     expect(sboms).toHaveLength(1)
   })
 
+  it('that includes another one brings the images of both to where nodes look for them', async () => {
+    const inner = await publishBundle(options())
+    await write('outer/config.yaml', 'apiVersion: v1\nkind: ConfigMap\nmetadata: {name: outer}\n')
+    await write(
+      'outer/bundle.yaml',
+      `apiVersion: muster.dev/v1alpha1\nkind: BundleSource\nname: outer\nversion: 1.0.0\ncomponents: [{name: app, manifests: [config.yaml]}]\nbundles: [{name: shop, digest: "${inner.digest}", reference: bundles/shop}]\n`,
+    )
+    const second = await start('second')
+    const outer = await publishBundle(options({ sourceDir: join(dir, 'outer'), workDir: join(dir, 'outer-work') }))
+    expect(outer.images.map(({ name }) => name)).toEqual(inner.images.map(({ name }) => name))
+    // Elsewhere, from what is on this machine: signatures of the included bundle go along.
+    await pushBundle(await prepareBundle(options({ sourceDir: join(dir, 'outer') })), second.client)
+    const there = second.client.repository('bundles/outer')
+    expect((await readBundle(there, outer.digest)).objects.map(({ metadata: { name } }) => name)).toEqual(['web', 'outer'])
+    expect(await there.referrers(inner.digest)).toHaveLength(1)
+  })
+
   it('refuses an image that its source does not have, by name', async () => {
     await Layout.open(join(dir, 'shop', 'images'), { create: true })
     await write('shop/bundle.yaml', bundleYaml('1.0.0', '{match: "*/app", layout: images}'))
