@@ -6,9 +6,12 @@ import { blocks } from './blocks.ts'
 /** The disk begins to take what came when there is so much of it: what is left when the last byte has come is little to wait for. */
 const syncEveryBytes = 16 * 1024 * 1024
 
+/** So many blocks of one file may wait to be written while memory is plenty: a disk or a thread that is late for a moment holds nobody up. */
+const waitingBlocks = 4
+
 /**
- * Writes what comes to a file in large blocks: while one is on its way to the disk, it is hashed and the next one is filled. Two blocks
- * at most are held. After a failure nothing more is written, and every call throws it.
+ * Writes what comes to a file in large blocks: while some are on their way to the disk, the next one is filled, and hashed. After a failure
+ * nothing more is written, and every call throws it.
  */
 export class BlobWriter {
   readonly #handle: FileHandle
@@ -19,15 +22,16 @@ export class BlobWriter {
   #synced: number
   #block: Uint8Array | undefined
   #filled = 0
-  /** The block that is written now, and the ones before it. */
-  #writing: Promise<void> = Promise.resolve()
-  #handing: Promise<void> = Promise.resolve()
-  #syncing: Promise<void> = Promise.resolve()
-  #isSyncing = false
-  #failed = false
+  /** Filled, and in this order to be written; the first is being written. */
+  readonly #queue: { readonly block: Uint8Array; readonly filled: number }[] = []
+  /** Ends when the queue is empty. */
+  #writing: Promise<void> | undefined
+  #roomFor: (() => void) | undefined
+  #syncing: Promise<void> | undefined
+  #failure: { readonly error: unknown } | undefined
 
   /**
-   * @param hash is told of every byte, `start` bytes before this were told to it already
+   * @param hash is told of every byte; `start` bytes before these were told to it already
    * @param onWritten is told how far the file goes, in bytes
    */
   constructor(handle: FileHandle, start: number, hash: Hash | undefined, onWritten: (bytes: number) => void) {
@@ -41,7 +45,7 @@ export class BlobWriter {
 
   /** Whether the disk failed. */
   get failed(): boolean {
-    return this.#failed
+    return this.#failure !== undefined
   }
 
   /** How many bytes the file will have with all that came. */
@@ -49,59 +53,72 @@ export class BlobWriter {
     return this.#size
   }
 
-  /** Takes bytes; waits while the disk is behind. */
-  async add(bytes: Uint8Array): Promise<void> {
+  /** Takes bytes. A promise: the disk is behind, wait for it before more is added. */
+  add(bytes: Uint8Array): Promise<void> | undefined {
+    this.#throwFailure()
     for (let at = 0; at < bytes.length; ) {
       this.#block ??= blocks.take()
       const part = bytes.subarray(at, at + this.#block.length - this.#filled)
       this.#block.set(part, this.#filled)
       this.#filled += part.length
-      this.#size += part.length
       at += part.length
-      if (this.#filled === this.#block.length) await this.#hand()
+      if (this.#filled === this.#block.length) this.#hand()
     }
+    this.#size += bytes.length
+    return this.#queue.length > (blocks.scarce ? 1 : waitingBlocks) ? this.#room() : undefined
   }
 
   /** Writes all that came so far. */
   async flush(): Promise<void> {
-    await this.#hand()
+    this.#hand()
     await this.#writing
+    this.#throwFailure()
   }
 
   /** Writes all that came, and waits for what is under way. The writer is of no more use. */
   async end(): Promise<void> {
-    try {
-      await this.flush()
-    } finally {
-      await this.#syncing
-    }
+    this.#hand()
+    await this.#writing
+    await this.#syncing
+    this.#throwFailure()
   }
 
-  /** Begins to write the block that was filled, when the one before is written. */
-  #hand(): Promise<void> {
+  async #room(): Promise<void> {
+    await new Promise<void>((resolve) => {
+      this.#roomFor = resolve
+    })
+    this.#throwFailure()
+  }
+
+  #throwFailure(): void {
+    if (this.#failure !== undefined) throw this.#failure.error
+  }
+
+  #hand(): void {
     const [block, filled] = [this.#block, this.#filled]
-    if (block === undefined) return this.#handing
+    if (block === undefined) return
     this.#block = undefined
     this.#filled = 0
-    this.#handing = this.#begin(this.#handing, block, filled)
-    // Whoever adds or ends next is told; nobody may be waiting now.
-    this.#handing.catch(() => {})
-    return this.#handing
+    this.#queue.push({ block, filled })
+    this.#writing ??= this.#writeAll()
+    // On this thread, while another one writes.
+    this.#hash?.update(block.subarray(0, filled))
   }
 
-  async #begin(before: Promise<void>, block: Uint8Array, filled: number): Promise<void> {
-    try {
-      await before
-      await this.#writing
-    } catch (error) {
-      blocks.giveBack(block)
-      throw error
+  /** Never fails: what went wrong is remembered. */
+  async #writeAll(): Promise<void> {
+    for (let next = this.#queue[0]; next !== undefined; next = this.#queue[0]) {
+      try {
+        if (!this.failed) await this.#write(next.block.subarray(0, next.filled))
+      } catch (error) {
+        this.#failure ??= { error }
+      }
+      this.#queue.shift()
+      blocks.giveBack(next.block)
+      this.#roomFor?.()
+      this.#roomFor = undefined
     }
-    const bytes = block.subarray(0, filled)
-    this.#writing = this.#write(bytes).finally(() => blocks.giveBack(block))
-    this.#noteFailure(this.#writing)
-    // On this thread, while another one writes.
-    this.#hash?.update(bytes)
+    this.#writing = undefined
   }
 
   async #write(bytes: Uint8Array): Promise<void> {
@@ -109,23 +126,17 @@ export class BlobWriter {
     await writeAll({ write: (part, offset) => this.#handle.write(part, offset, part.length - offset, start + offset) }, bytes)
     this.#written += bytes.length
     this.#onWritten(this.#written)
-    if (this.#isSyncing || this.#written - this.#synced < syncEveryBytes) return
-    this.#isSyncing = true
-    this.#syncing = this.#sync(this.#written)
-    this.#noteFailure(this.#syncing)
+    if (this.#written - this.#synced >= syncEveryBytes) this.#syncing ??= this.#sync(this.#written)
   }
 
-  /** It is thrown to whoever adds or ends next. */
-  #noteFailure(work: Promise<void>): void {
-    work.catch(() => {
-      this.#failed = true
-    })
-  }
-
+  /** After a failure there is no second try: the system has given up the bytes, and would say that all is well. Never fails, as above. */
   async #sync(bytes: number): Promise<void> {
-    await syncData(this.#handle)
-    // After a failure there is no second try: the system has given up the bytes, and would say that all is well.
-    this.#synced = bytes
-    this.#isSyncing = false
+    try {
+      await syncData(this.#handle)
+      this.#synced = bytes
+      this.#syncing = undefined
+    } catch (error) {
+      this.#failure ??= { error }
+    }
   }
 }

@@ -13,6 +13,11 @@ export class Blocks {
   readonly #free: Uint8Array[] = []
   #used = 0
 
+  /** Whether more than half of the large blocks are in use: nobody should hold many. */
+  get scarce(): boolean {
+    return this.#used > largeBlocks / 2
+  }
+
   take(): Uint8Array {
     this.#used += 1
     if (this.#used > largeBlocks) return Buffer.allocUnsafeSlow(smallBytes)

@@ -133,7 +133,8 @@ export class Uploads {
         for await (const chunk of content) {
           if (file.size + chunk.length > this.#limits.blobBytes)
             throw new Refusal(413, 'SIZE_INVALID', `a blob may have ${this.#limits.blobBytes} bytes`)
-          await file.add(chunk)
+          const behind = file.add(chunk)
+          if (behind !== undefined) await behind
         }
       } finally {
         session.file = undefined
