@@ -5,6 +5,7 @@ import path from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { Registry, type RegistryOptions } from '@muster/oci'
 import { createAuthority, issueCertificate } from '@muster/pki'
+import { registryArgs } from '../apps/host/src/registry.ts'
 import type { BenchContext } from './harness.ts'
 import { end } from './program.ts'
 
@@ -25,10 +26,7 @@ export async function startMuster(context: BenchContext): Promise<RunningRegistr
   const config = path.join(place.dir, 'config.json')
   const { root, port, certificate, key } = place
   await writeFile(config, JSON.stringify({ root, host: loopback, port, certificate, key, users: [user] }))
-  const program = path.join(context.checkout, 'apps/host/src/registry-main.ts')
-  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', program, config], {
-    stdio: ['ignore', 'ignore', 'inherit'],
-  })
+  const child = spawn(process.execPath, [...registryArgs, config], { stdio: ['ignore', 'ignore', 'inherit'] })
   const credentials = { username: user.name, password: user.password }
   return ready(context, 'muster', child, place, { host: `${loopback}:${port}`, ca: place.ca, credentials })
 }
