@@ -1,5 +1,6 @@
 export { type Authority, authorityFrom, createAuthority, type IssuedCertificate, type IssueOptions, issueCertificate } from './authority.ts'
 export { type CertificateInfo, certificateInfo } from './certificate.ts'
+export { createRequest } from './create-request.ts'
 export { PkiError, type PkiErrorCode } from './errors.ts'
 export { createKeyPair, type KeyPair, publicKeyOf } from './keys.ts'
-export { type CertificateRequest, createRequest, readRequest } from './request.ts'
+export { type CertificateRequest, readRequest } from './request.ts'

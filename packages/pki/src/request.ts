@@ -1,7 +1,6 @@
 import { createPublicKey } from 'node:crypto'
 import { PkiError } from './errors.ts'
-import { curveOf, publicKeyOf, signingKey, verifyingKey } from './keys.ts'
-import { distinguishedName } from './name.ts'
+import { curveOf } from './keys.ts'
 import { x509 } from './x509.ts'
 
 /** Larger than any request for an EC key; what is longer is not parsed. */
@@ -12,16 +11,6 @@ export interface CertificateRequest {
   readonly commonName: string
   /** SPKI, PEM. */
   readonly publicKey: string
-}
-
-/** Makes a certificate signing request (PKCS#10, PEM) for a P-256 key. */
-export async function createRequest(privateKey: string, commonName: string): Promise<string> {
-  const request = await x509.Pkcs10CertificateRequestGenerator.create({
-    name: distinguishedName(commonName),
-    keys: { privateKey: await signingKey(privateKey), publicKey: await verifyingKey(publicKeyOf(privateKey)) },
-    signingAlgorithm: { name: 'ECDSA', hash: 'SHA-256' },
-  })
-  return `${request.toString('pem')}\n`
 }
 
 /**
