@@ -1,5 +1,6 @@
 import { createHash, createPublicKey, X509Certificate } from 'node:crypto'
 import { refusing, TrustError } from '../errors.ts'
+import { derTags, readDer, readOctets, writeDer, writeOid } from './der.ts'
 import { type KeyKind, kindOf } from './keys.ts'
 import { runTool, type ToolEnvironment } from './pkcs11-tool.ts'
 import type { TokenKey } from './pkcs11-uri.ts'
@@ -45,8 +46,10 @@ export async function openTokenKey(where: TokenKey, { env, pin, signal }: TokenO
   if (modulePath === undefined)
     throw new TrustError('KeyProvider', 'The PKCS#11 URI does not say by which library the token is reached: add ?module-path=…')
   const token = ['--module', modulePath, ...(where.token === undefined ? ['--slot', String(where.slotId)] : ['--token-label', where.token])]
-  const id = where.id ?? idOf(await runTool([...token, '--list-objects'], { env, signal }), where.object ?? '')
-  const spki = await readPublic([...token, '--id', id], { env, signal })
+  const objects = listed(await runTool([...token, '--list-objects'], { env, signal }))
+  const id = where.id ?? idOf(objects, where.object ?? '')
+  const point = objects.find((object) => object.id === id && object.point !== undefined)
+  const spki = point === undefined ? await readPublic([...token, '--id', id], { env, signal }) : spkiOf(point)
   const key = refusing('KeyUnreadable', `The token did not give the public half of the key ${id}.`, () =>
     createPublicKey({ key: spki, format: 'der', type: 'spki' }),
   )
@@ -81,24 +84,44 @@ async function readPublic(
   )
 }
 
-/**
- * The id of the one object of a label, from the tool's list. The tool itself, told to sign by a label that is not there, takes
- * another key.
- */
-function idOf(list: Buffer, label: string): string {
-  const objects = list
+/** A public key or certificate in the tool's list. Of a key on a curve the list has all: the tool itself reads only some curves. */
+interface ListedObject {
+  readonly label: string | undefined
+  readonly id: string
+  /** Hex of CKA_EC_PARAMS and CKA_EC_POINT, DER. */
+  readonly params: string | undefined
+  readonly point: string | undefined
+}
+
+function listed(list: Buffer): ListedObject[] {
+  return list
     .toString('utf8')
     .split(/^(?=\S)/m)
-    .filter((object) => /^(?:Public Key|Certificate) Object/.test(object) && new RegExp(`^ +label: +${escaped(label)}$`, 'm').test(object))
-  const ids = new Set(objects.map((object) => /^ +ID: +([0-9a-f]+)$/m.exec(object)?.[1]))
-  const [id, ...others] = ids
+    .filter((object) => /^(?:Public Key|Certificate) Object/.test(object))
+    .flatMap((object) => {
+      const field = (name: string): string | undefined => new RegExp(`^ +${name}: +(.*)$`, 'm').exec(object)?.[1]
+      const id = field('ID')
+      return id === undefined ? [] : [{ label: field('label'), id, params: field('EC_PARAMS'), point: field('EC_POINT') }]
+    })
+}
+
+/** SubjectPublicKeyInfo (RFC 5480, 2): the point, which PKCS#11 wraps in an octet string, becomes a bit string. */
+function spkiOf({ params = '', point = '' }: ListedObject): Buffer {
+  return refusing('KeyUnreadable', 'The token lists a key on a curve with a point or parameters that are damaged.', () => {
+    const bits = writeDer(0x03, Buffer.of(0), readOctets(readDer(Buffer.from(point, 'hex'))[0]))
+    const algorithm = writeDer(derTags.sequence, writeOid('1.2.840.10045.2.1'), Buffer.from(params, 'hex'))
+    return writeDer(derTags.sequence, algorithm, bits)
+  })
+}
+
+/**
+ * The id of the one key of a label. The tool itself, told to sign by a label that is not there, takes another key.
+ */
+function idOf(objects: readonly ListedObject[], label: string): string {
+  const [id, ...others] = new Set(objects.filter((object) => object.label === label).map((object) => object.id))
   if (others.length > 0)
     throw new TrustError('KeyUnreadable', `The token has several keys of the label ${JSON.stringify(label)}: name one by id=.`)
   if (id === undefined)
     throw new TrustError('KeyUnreadable', `The token has no public key or certificate of the label ${JSON.stringify(label)} with an id.`)
   return id
-}
-
-function escaped(text: string): string {
-  return text.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&')
 }
