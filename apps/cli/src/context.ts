@@ -43,6 +43,11 @@ export function contextOf(surroundings: Surroundings, options: GlobalOptions): C
   }
 }
 
+/** Layout in which what the instance publishes is put together. It belongs to the instance: its signatures are by the instance's keys. */
+export function workLayout(context: Context): string {
+  return path.join(context.cache, 'layouts', context.instance)
+}
+
 /**
  * Path of the administrator's kubeconfig of an embedded cluster.
  * @throws UsageError for what is no cluster name; Failure where the instance has no such cluster

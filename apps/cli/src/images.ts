@@ -4,7 +4,7 @@ import { buildImage, type ImageRecipeInput, loadRecipe, writeImageArchive } from
 import { type Descriptor, Layout, type Registry } from '@muster/oci'
 import { publishImage } from '@muster/publish'
 import type { SignatureKey } from '@muster/trust'
-import type { Context } from './context.ts'
+import { type Context, workLayout } from './context.ts'
 import type { Say } from './steps.ts'
 
 /** One of Muster's own images, built into the instance's layout. */
@@ -26,7 +26,7 @@ export interface OwnImages {
 
 /** Builds the images that an instance itself runs: the agent and the hub from this checkout, DNS and the sandbox from the distribution. */
 export async function buildOwnImages(context: Context, distribution: Distribution, say: Say): Promise<OwnImages> {
-  const layout = await Layout.open(path.join(context.cache, 'layouts', context.instance), { create: true })
+  const layout = await Layout.open(workLayout(context), { create: true })
   const build = async (recipe: ImageRecipeInput, baseDir: string): Promise<OwnImage> => {
     say(`image ${recipe.name}`)
     const { name, descriptor } = await buildImage(recipe, {

@@ -4,7 +4,7 @@ import { copy, type Descriptor, formatLocation, type Layout } from '@muster/oci'
 import { prepareBundle } from '@muster/publish'
 import { relocateToArchive } from '@muster/relocate'
 import { locate, type OpenOptions, openArtifact } from '../artifact.ts'
-import type { Context } from '../context.ts'
+import { type Context, workLayout } from '../context.ts'
 import { findRegistryAccess, writableRegistry } from '../registry.ts'
 import { renderingOf } from '../rendering.ts'
 
@@ -17,7 +17,7 @@ const jobs = 4
 /** `muster bundle create DIR -o WHERE`: makes a bundle, unsigned, with its images. Prints where it is and its digest. */
 export async function bundleCreate(context: Context, dir: string, { output, ...options }: BundleCreateOptions): Promise<void> {
   const onProgress = (line: string): void => void context.stderr.write(`${line}\n`)
-  const workDir = path.join(context.cache, 'layouts', context.instance)
+  const workDir = workLayout(context)
   const location = output === undefined ? undefined : await locate(context, output)
   const access = await findRegistryAccess(context)
   const registry = access === undefined ? undefined : writableRegistry(access)

@@ -2,10 +2,13 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Writable } from 'node:stream'
-import { Layout, mediaTypes, pushArtifact } from '@muster/oci'
+import { Layout, mediaTypes, pushArtifact, type RegistryServer, serveRegistry } from '@muster/oci'
+import { createAuthority, issueCertificate } from '@muster/pki'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { contextOf, type Surroundings } from '../context.ts'
 import { exitCodeOf } from '../errors.ts'
 import { program } from '../program.ts'
+import { bundleOf } from './place.ts'
 
 vi.setConfig({ testTimeout: 60_000 })
 
@@ -19,9 +22,26 @@ beforeEach(async () => {
 })
 afterEach(() => rm(dir, { recursive: true }))
 
+/** The instance's registry, as `muster up` leaves it to the command line. */
+async function ownRegistry(): Promise<RegistryServer> {
+  const now = new Date()
+  const authority = await createAuthority('test', { days: 1, now })
+  const issued = await issueCertificate(authority, { commonName: 'registry', addresses: ['127.0.0.1'], usages: ['server'], days: 1, now })
+  const writer = { username: 'writer', password: 'w' }
+  const server = await serveRegistry({
+    root: join(dir, 'registry'),
+    listen: { host: '127.0.0.1', port: 0 },
+    tls: { cert: issued.certificate, key: issued.privateKey },
+    users: [{ name: writer.username, password: writer.password, access: 'write' }],
+  })
+  await mkdir(join(dir, 'state', 'registry'), { recursive: true })
+  const access = { host: `127.0.0.1:${server.port}`, ca: authority.certificate, writer, reader: writer }
+  await writeFile(join(dir, 'state', 'registry', 'access.json'), JSON.stringify(access))
+  return server
+}
+
 /** Where no instance is: what is done with folders and files needs none. */
-async function run(...args: string[]): Promise<{ code: number; out: string; err: string }> {
-  const printed = { out: '', err: '' }
+function surroundings(printed = { out: '', err: '' }): Surroundings {
   const into = (stream: 'out' | 'err'): Writable =>
     new Writable({
       write(chunk, _encoding, done) {
@@ -29,14 +49,18 @@ async function run(...args: string[]): Promise<{ code: number; out: string; err:
         done()
       },
     })
-  const surroundings = {
+  return {
     environment: { MUSTER_STATE: join(dir, 'state'), MUSTER_CACHE: join(dir, 'cache'), PATH: '' },
     signal: new AbortController().signal,
     stdout: into('out'),
     stderr: into('err'),
   }
+}
+
+async function run(...args: string[]): Promise<{ code: number; out: string; err: string }> {
+  const printed = { out: '', err: '' }
   try {
-    await program(surroundings).parseAsync(['node', 'muster', 'bundle', ...args])
+    await program(surroundings(printed)).parseAsync(['node', 'muster', 'bundle', ...args])
     return { code: 0, ...printed }
   } catch (error) {
     return { code: exitCodeOf(error), out: printed.out, err: printed.err + (error instanceof Error ? error.message : '') }
@@ -95,6 +119,28 @@ describe('muster bundle', () => {
     expect(digestOf(two.out)).toBe(digestOf(one.out))
     expect((await run('list', join(dir, 'shop.tar'))).out).toContain('1.0.0')
     expect((await run('inspect', join(dir, 'shop.tar'))).out).toContain('shop 1.0.0')
+  })
+
+  it("finds the instance's own registry: lists all of it, and places what a channel stands for", async () => {
+    const registry = await ownRegistry()
+    try {
+      for (const version of ['1.0', '1.1'])
+        expect((await run('create', await source(version), '-o', 'bundles/shop')).err).not.toContain('muster up')
+      await run('promote', 'bundles/shop:1.0.0', '--to', 'stable')
+      expect((await run('list')).out).toMatch(/bundles\/shop +1\.1\.0 +-.*\nbundles\/shop +1\.0\.0 +stable/)
+      expect((await run('list', 'bundles/shop', '-o', 'json')).out).toBe((await run('list', '-o', 'json')).out)
+      expect((await run('inspect', 'bundles/shop:stable')).out).toContain('shop 1.0.0')
+      expect((await run('diff', 'bundles/shop:stable', 'bundles/shop:1.1.0')).out).toContain('shop 1.0.0 → 1.1.0')
+
+      const context = contextOf(surroundings(), {})
+      const [stable, newer] = [await bundleOf(context, 'shop', 'stable', undefined), await bundleOf(context, 'shop', '1.1.0', undefined)]
+      expect(stable).toMatchObject({ repository: 'bundles/shop', version: '1.0.0', digest: expect.stringMatching(/^sha256:/) })
+      expect(newer).toMatchObject({ version: '1.1.0' })
+      await expect(bundleOf(context, 'shop', undefined, undefined)).rejects.toThrow('Published are: 1.0.0, 1.1.0')
+      await expect(bundleOf(context, 'shop', 'none', undefined)).rejects.toThrow('no channel')
+    } finally {
+      await registry.close()
+    }
   })
 
   it.each([

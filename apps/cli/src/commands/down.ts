@@ -1,6 +1,6 @@
-import { readdir } from 'node:fs/promises'
+import { readdir, rm } from 'node:fs/promises'
 import { takeDown } from '@muster/host'
-import type { Context } from '../context.ts'
+import { type Context, workLayout } from '../context.ts'
 import { Failure } from '../errors.ts'
 import { requireRoot } from '../root.ts'
 
@@ -22,6 +22,7 @@ export async function down(context: Context, options: { readonly purge: boolean 
     signal: context.signal,
     onProgress: (line) => context.stderr.write(`${line}\n`),
   })
+  if (options.purge) await rm(workLayout(context), { recursive: true, force: true })
   context.stdout.write(
     `Instance "${context.instance}" is down${held.length === 0 ? '; it has no state.' : afterwards(context, options.purge)}\n`,
   )

@@ -44,7 +44,7 @@ export async function placeBundle(context: Context, name: string, options: Place
 }
 
 /** The bundle that is meant: of the version that was said, else the one that is placed, else the only one that there is. */
-async function bundleOf(
+export async function bundleOf(
   context: Context,
   name: string,
   version: string | undefined,

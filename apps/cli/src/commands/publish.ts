@@ -2,7 +2,7 @@ import { stat } from 'node:fs/promises'
 import path from 'node:path'
 import { type PublishedBundle, publishBundle } from '@muster/publish'
 import type { SignatureKey } from '@muster/trust'
-import type { Context } from '../context.ts'
+import { type Context, workLayout } from '../context.ts'
 import { Failure, UsageError } from '../errors.ts'
 import { registryAccess, writableRegistry } from '../registry.ts'
 import { renderingOf } from '../rendering.ts'
@@ -41,7 +41,7 @@ export async function publishFolder(
     return await publishBundle({
       sourceDir: path.resolve(dir),
       registry,
-      workDir: path.join(context.cache, 'layouts', context.instance),
+      workDir: workLayout(context),
       cacheDir: path.join(context.cache, 'images'),
       ...(options.signer ? { signer: options.signer } : {}),
       env: context.environment,
