@@ -11,6 +11,10 @@ export function isPattern(text: string): boolean {
  * whatever the pattern: no regular expression, so nothing to blow up.
  */
 export function matches(pattern: string, name: string): boolean {
+  const star = pattern.indexOf('*')
+  if (star < 0) return pattern === name
+  // The usual kind: everything below a name.
+  if (star === pattern.length - 2 && pattern.endsWith('/**')) return name.startsWith(pattern.slice(0, -2)) || name === pattern.slice(0, -3)
   if (pattern.endsWith('/**') && matches(pattern.slice(0, -3), name)) return true
   const parts = pattern.match(/\*\*|\*|[^*]/g) ?? []
   // reached[n]: the parts so far match the first n characters of the name.

@@ -143,6 +143,34 @@ describe('retention in a registry', { timeout: 30_000 }, () => {
     expect(await bundles.resolve(versions[1].bundle.digest)).toEqual(versions[1].bundle)
   })
 
+  it('leaves every channel whole that is pushed while it runs', async () => {
+    let now = Date.now()
+    const registry = await startRegistry({ ...options, now: () => now })
+    const bundles = registry.client().repository('bundles/app')
+    for (let at = 0; at < 12; at += 1) await pushImage(bundles, at, { tag: `${at}.0`, bytes: 10 })
+    await age(registry.root)
+    now += 60_000
+    const named: string[] = []
+    const publishing = async (): Promise<void> => {
+      for (let at = 0; at < 12; at += 3) {
+        // As the hub does: find the bundle, then name it.
+        const bundle = await bundles.resolve(`${at}.0`)
+        if (bundle === undefined) continue
+        await pushChannel(registry, `c${at}`, bundle.digest)
+        named.push(bundle.digest)
+      }
+    }
+    const retaining = async (): Promise<void> => {
+      for (let at = 0; at < 4; at += 1) expect((await retain(registry)).status).toBe(200)
+    }
+    await Promise.all([publishing(), retaining()])
+    expect(named.length).toBeGreaterThan(0)
+    for (const digest of named) expect(await bundles.resolve(digest)).toBeDefined()
+    // What nobody named is gone, but the newest.
+    await retain(registry)
+    expect((await bundles.tags()).length).toBeLessThanOrEqual(named.length + 1)
+  })
+
   it('is for administrators, and takes no rule that keeps nothing', async () => {
     const registry = await startRegistry(options)
     expect((await registry.raw('POST', '/_muster/v1/retain')).status).toBe(403)
