@@ -25,7 +25,9 @@ export async function startMuster(context: BenchContext): Promise<RunningRegistr
   const user = { name: 'bench', password: 'bench', access: 'write' }
   const config = path.join(place.dir, 'config.json')
   const { root, port, certificate, key } = place
-  await writeFile(config, JSON.stringify({ root, host: loopback, port, certificate, key, users: [user] }))
+  // There is no such file: the settings are the defaults.
+  const settings = path.join(place.dir, 'settings.yaml')
+  await writeFile(config, JSON.stringify({ root, host: loopback, port, certificate, key, users: [user], settings }))
   const child = spawn(process.execPath, [...registryArgs, config], { stdio: ['ignore', 'ignore', 'inherit'] })
   const credentials = { username: user.name, password: user.password }
   return ready(context, 'muster', child, place, { host: `${loopback}:${port}`, ca: place.ca, credentials })
