@@ -1,11 +1,14 @@
 import { join } from 'node:path'
 import { Archive, Layout, mirrorRepository, parseReference, type Registry } from '@muster/oci'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { takeInventory } from './inventory.ts'
 import { formatCounts } from './kinds.ts'
 import { relocate, relocateToArchive, type SourceArtifact } from './relocate.ts'
 import { sinceArchive, sinceArtifact } from './since.ts'
 import { attest, bundle, hang, image, index, noise, sign, startRegistry, temporaryDirectory } from './testing.ts'
+
+// Against real registries: longer on a busy machine.
+vi.setConfig({ testTimeout: 60_000 })
 
 const options = { jobs: 4 }
 const all = '2 images, 6 signatures, 3 attestations, 1 SBOM'

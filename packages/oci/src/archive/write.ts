@@ -78,19 +78,24 @@ async function fill(
     if (frame.size === frameBytes) spare.push(oldest.frame)
     onProgress?.(done, all)
   }
-  for await (const frame of framesOf(tarStream(entries, done, signal), frameBytes, spare)) {
-    signal?.throwIfAborted()
-    const packed = compress ? compressFrame(frame) : Promise.resolve(frame)
-    packed.catch(() => {})
-    running.push({ frame, packed })
-    if (running.length < (compress ? framesAtOnce : 1)) continue
+  try {
+    for await (const frame of framesOf(tarStream(entries, done, signal), frameBytes, spare)) {
+      signal?.throwIfAborted()
+      const packed = compress ? compressFrame(frame) : Promise.resolve(frame)
+      packed.catch(() => {})
+      running.push({ frame, packed })
+      if (running.length < (compress ? framesAtOnce : 1)) continue
+      await writing
+      writing = writeOldest()
+      // Looked at above, or below: in between it may fail unseen.
+      writing.catch(() => {})
+    }
     await writing
-    writing = writeOldest()
-    // Looked at above, or below: in between it may fail unseen.
-    writing.catch(() => {})
+    while (running.length > 0) await writeOldest()
+  } finally {
+    // What is being written is written before anything is tidied up.
+    await writing?.catch(() => {})
   }
-  await writing
-  while (running.length > 0) await writeOldest()
   const packed = frames.reduce((sum, frame) => sum + frame.compressed, 0)
   if (!compress) return packed
   const table = seekTable(frames)
