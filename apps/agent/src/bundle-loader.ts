@@ -89,8 +89,9 @@ export async function loadBundle(
 }
 
 /**
- * Signatures and content are fetched side by side, as each takes several requests in turn. What the content is was said by whoever said
- * its digest, and reading it is bounded; nothing of it leaves here before its signatures were verified.
+ * First the index, which opens the connection; then signatures and content side by side, as each takes several requests in turn. What
+ * the content is was said by whoever said its digest, and reading it is bounded; nothing of it leaves here before its signatures were
+ * verified.
  */
 async function signedBundle(
   source: ContentSource,
@@ -98,13 +99,19 @@ async function signedBundle(
   publishers: ChannelContent['publishers'] | undefined,
   signal: AbortSignal,
 ): Promise<{ signedBy: readonly string[]; bundle: ReadBundle }> {
-  const subject = { mediaType: 'application/vnd.oci.image.index.v1+json', digest, size: size ?? 0 }
+  const index = await source.manifest(digest, { signal })
+  const known: ContentSource = {
+    resolve: (tagOrDigest, options) => source.resolve(tagOrDigest, options),
+    manifest: async (wanted, options) => (wanted === digest ? index : source.manifest(wanted, options)),
+    blob: (descriptor, options) => source.blob(descriptor, options),
+    referrers: (subject, options) => source.referrers(subject, options),
+  }
   const enough = new AbortController()
-  const reading = readBundle(source, size === undefined ? digest : { digest, size }, { signal: AbortSignal.any([signal, enough.signal]) })
+  const reading = readBundle(known, size === undefined ? digest : { digest, size }, { signal: AbortSignal.any([signal, enough.signal]) })
   // Its failure is looked at where it is waited for, after that of the signatures.
   reading.catch(() => undefined)
   try {
-    const signedBy = publishers === undefined ? [] : (await verifyArtifact(source, subject, { publishers, signal })).signedBy
+    const signedBy = publishers === undefined ? [] : (await verifyArtifact(known, index.descriptor, { publishers, signal })).signedBy
     return { signedBy, bundle: await reading }
   } finally {
     enough.abort()
