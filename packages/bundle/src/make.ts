@@ -1,5 +1,5 @@
 import { type ContentSource, type ContentTarget, copy, type Descriptor, Layout, parseReference } from '@muster/oci'
-import { artifactOf, type FindArtifact, type RenderedComponent, type RenderOptions, renderComponents } from './components.ts'
+import { artifactOf, type RenderedComponent, type RenderOptions, renderComponents } from './components.ts'
 import { writeBundle } from './content.ts'
 import { BundleError } from './errors.ts'
 import { type BundleConfig, type BundleImage, versionTag } from './format.ts'
@@ -201,8 +201,6 @@ function repositoryOf(text: string): string {
   const { host, repository } = parseReference(text)
   return `${host}/${repository}`
 }
-
-export type { FindArtifact }
 
 /** An entry that answers for nothing is a slip of the pen, and would hide what it was meant for. */
 function refuseUnused(source: BundleSource, written: readonly string[]): void {

@@ -180,7 +180,31 @@ describe('reading a bundle', () => {
 
   it('reads or refuses, whatever a signed index, config or archive holds', async () => {
     const part = fc.oneof(
-      fc.record({ config: fc.dictionary(fc.constantFrom('name', 'images', 'components', 'objects'), fc.jsonValue()) }),
+      fc.record({
+        config: fc.dictionary(
+          fc.constantFrom('name', 'images', 'components', 'objects', 'bundles', 'charts', 'hooks', 'leftOut', 'imageFields'),
+          fc.oneof(
+            fc.jsonValue(),
+            // Entries that are nearly right get further in.
+            fc.array(
+              fc.record(
+                {
+                  component: fc.constantFrom('app', ''),
+                  name: fc.constantFrom('shop', 'a', '../x'),
+                  version: fc.constantFrom('1.0.0', ''),
+                  digest: fc.constantFrom(`sha256:${'0'.repeat(64)}`, 'sha256:0'),
+                  size: fc.integer({ min: -1, max: 3 }),
+                  objects: fc.integer({ min: -1, max: 3 }),
+                  kind: fc.constantFrom('Pod', ''),
+                  path: fc.constantFrom('spec.image', '[*', 'spec["a.b"][*]', '__proto__.x', 'constructor'),
+                },
+                { requiredKeys: [] },
+              ),
+              { maxLength: 3 },
+            ),
+          ),
+        ),
+      }),
       fc.record({
         files: fc.array(fc.record({ path: fc.constantFrom('1.yaml', '2.yaml'), content: fc.uint8Array({ maxLength: 200 }) }), {
           maxLength: 3,
@@ -192,7 +216,7 @@ describe('reading a bundle', () => {
         const outcome: unknown = await readBundle(layout, await forge(parts)).catch((error: unknown) => error)
         if (outcome instanceof Error) expect(outcome).toBeInstanceOf(BundleError)
       }),
-      { numRuns: 100 },
+      { numRuns: 200 },
     )
   })
 })
