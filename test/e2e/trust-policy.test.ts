@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -15,7 +16,10 @@ let bundles: SmallBundles
 let hub: KubeClient
 let alpha: KubeClient
 
-const objects = (version: string) => `apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: reviewed\ndata:\n  version: ${version}\n`
+/** Of another content in each run: what was attested in an earlier one stays attested in a registry that is kept. */
+const run = randomUUID()
+const objects = (version: string) =>
+  `apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: reviewed\ndata:\n  version: ${version}\n  run: ${run}\n`
 
 async function rules(): Promise<object> {
   const publicKey = await readFile(path.join(instance.state, 'keys', 'publisher.pub'), 'utf8')
