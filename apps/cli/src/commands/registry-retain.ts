@@ -4,6 +4,7 @@ import type { KubeClient, KubeObject } from '@muster/kube'
 import type { Need, Retained } from '@muster/oci'
 import { type Context, withCluster } from '../context.ts'
 import { Failure } from '../errors.ts'
+import { registryAccess, writableRegistry } from '../registry.ts'
 import { administering, printed } from '../registry-administration.ts'
 import { table } from '../table.ts'
 import { readSettings } from './registry-configure.ts'
@@ -14,13 +15,18 @@ export interface RetainOptions {
   readonly output: 'table' | 'json'
 }
 
+/** Where Muster's own images are. */
+const ownRepositories = 'mirror/muster.dev/'
+
 /**
  * `muster registry retain`: what channels need the registry finds out by itself; what is placed, and what clusters report that they run,
  * only the hub knows. So the hub must answer: without it nothing is removed.
  */
 export async function retain(context: Context, options: RetainOptions): Promise<void> {
-  const { rules } = await policyOf(context, options.policy)
-  const needed = await withCluster(context, 'hub', (hub) => neededBy(hub, context.signal))
+  const policy = await policyOf(context, options.policy)
+  // A cluster may run an image of Muster's own whose tag has moved on since: what has no tag there stays, too.
+  const rules = [{ repositories: `${ownRepositories}**`, keep: { tags: ['**'] } }, ...policy.rules]
+  const needed = [...(await withCluster(context, 'hub', (hub) => neededBy(hub, context.signal))), ...(await ownImages(context))]
   const found = await administering(context, (administration) =>
     administration.retain({ rules, needed, dryRun: options.dryRun }, { signal: context.signal }),
   )
@@ -43,7 +49,7 @@ async function policyOf(context: Context, file: string | undefined): Promise<Ret
 }
 
 /** What is placed, wherever it may not have arrived yet, and what clusters run still. */
-async function neededBy(hub: KubeClient, signal: AbortSignal): Promise<Need[]> {
+export async function neededBy(hub: KubeClient, signal: AbortSignal): Promise<Need[]> {
   const placements = await hub.list<Placement & KubeObject>({ apiVersion, kind: 'Placement' }, { signal })
   const clusters = await hub.list<Cluster & KubeObject>({ apiVersion, kind: 'Cluster' }, { signal })
   return [
@@ -52,6 +58,25 @@ async function neededBy(hub: KubeClient, signal: AbortSignal): Promise<Need[]> {
       (status?.report?.releases ?? []).map(({ name, digest }) => ({ digest, why: `cluster ${metadata.name} runs it as ${name}` })),
     ),
   ]
+}
+
+/** Hub, agents and what embedded clusters start with: no placement names them, and clusters may run any of their versions. */
+async function ownImages(context: Context): Promise<Need[]> {
+  const { signal } = context
+  const registry = writableRegistry(await registryAccess(context))
+  try {
+    const needs: Need[] = []
+    for (const name of (await registry.repositories({ signal })).filter((one) => one.startsWith(ownRepositories))) {
+      const repository = registry.repository(name)
+      for (const tag of await repository.tags({ signal })) {
+        const found = await repository.resolve(tag, { signal })
+        if (found !== undefined) needs.push({ digest: found.digest, why: 'Muster itself runs it' })
+      }
+    }
+    return needs
+  } finally {
+    registry.close()
+  }
 }
 
 function report({ done, remove, keep, skipped, missing }: Retained): string {

@@ -7,6 +7,7 @@ import { createAuthority, issueCertificate } from '@muster/pki'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { exitCodeOf } from '../errors.ts'
 import { program } from '../program.ts'
+import { neededBy } from './registry-retain.ts'
 
 const user = (username: string) => ({ username, password: `${username}-password` })
 const [writer, reader, admin] = [user('writer'), user('reader'), user('admin')]
@@ -137,6 +138,22 @@ describe('muster registry', { timeout: 30_000 }, () => {
     await writeFile(policy, 'rules: [{ repositories: "**", keep: { newest: 1 } }]')
     expect(await muster('retain', '--policy', policy)).toMatchObject({ code: 1, err: expect.stringContaining('is not up') })
   })
+})
+
+it('what is placed and what clusters report is needed, each with its reason', async () => {
+  const digest = (at: number): string => `sha256:${String(at).repeat(64)}`
+  const lists: Record<string, object[]> = {
+    Placement: [{ metadata: { name: 'app' }, spec: { bundle: { digest: digest(1) } } }],
+    Cluster: [
+      { metadata: { name: 'alpha' }, status: { report: { releases: [{ name: 'app', digest: digest(2) }] } } },
+      { metadata: { name: 'new' } },
+    ],
+  }
+  const hub = { list: async ({ kind }: { kind: string }) => ({ items: lists[kind] ?? [], resourceVersion: '1' }) }
+  expect(await neededBy(hub as never, new AbortController().signal)).toEqual([
+    { digest: digest(1), why: 'placement app is of it' },
+    { digest: digest(2), why: 'cluster alpha runs it as app' },
+  ])
 })
 
 describe('docs/registry.md', { timeout: 30_000 }, () => {
