@@ -6,7 +6,7 @@ import type { RegistryAccess } from '@muster/fleet'
 import type { KubeObject } from '@muster/kube'
 import { createKeyPair } from '@muster/pki'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { run } from '../environment/command.ts'
+import { checkout, run } from '../environment/command.ts'
 import { sharedInstance } from '../environment/instance.ts'
 import { goPeer, goPeers, peerMs } from '../peers/peers.ts'
 
@@ -66,5 +66,37 @@ describe('cosign 3, with the public key and no transparency log,', () => {
     const other = path.join(dir, 'other.pub')
     await writeFile(other, createKeyPair().publicKey)
     expect((await verify(bundle, other)).code).not.toBe(0)
+  })
+
+  it('accepts what "muster sign" and "muster attest" added with a key of ours, in both formats', async () => {
+    const environment = { ...process.env, MUSTER_INSTANCE: instance.id, MUSTER_STATE: instance.state, MUSTER_KEY_PASSWORD: 'secret' }
+    const muster = async (...args: string[]): Promise<string> => {
+      const outcome = await run(path.join(checkout, 'muster'), args, { env: environment, cwd: dir })
+      expect(outcome.code, `${args.join(' ')}\n${outcome.stderr}`).toBe(0)
+      return outcome.stdout
+    }
+    await muster('key', 'create', 'team', '--format', 'cosign')
+    await writeFile(path.join(dir, 'predicate.json'), '{"by":"ada"}')
+    const type = 'https://example.test/review/v1'
+    for (const format of ['bundle', 'cosign-tag']) {
+      await muster('sign', bundle, '--key', 'team.key', '--format', format, '-a', `format=${format}`)
+      await muster('attest', bundle, '--key', 'team.key', '--format', format, '--type', type, '--predicate', 'predicate.json')
+    }
+    const key = ['--key', path.join(dir, 'team.pub')]
+    const older = ['--new-bundle-format=false', '--insecure-ignore-tlog']
+    for (const args of [
+      ['verify', ...key, '--private-infrastructure', '-a', 'format=bundle'],
+      ['verify', ...key, ...older, '-a', 'format=cosign-tag'],
+      ['verify-attestation', ...key, '--private-infrastructure', '--type', type],
+      ['verify-attestation', ...key, ...older, '--type', type],
+    ]) {
+      const outcome = await run(cosign, [...args, bundle], {
+        env: { ...process.env, DOCKER_CONFIG: dir, SSL_CERT_FILE: path.join(dir, 'ca.crt') },
+      })
+      expect(outcome.code, `${args.join(' ')}\n${outcome.stderr}`).toBe(0)
+    }
+    const tree = JSON.parse(await muster('tree', bundle, '-o', 'json')) as { referrers: { statements: { format: string }[] }[] }
+    const formats = tree.referrers.flatMap(({ statements }) => statements.map(({ format }) => format))
+    expect(new Set(formats)).toEqual(new Set(['sigstore-bundle', 'cosign-signature', 'cosign-attestation']))
   })
 })
