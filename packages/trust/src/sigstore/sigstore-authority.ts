@@ -1,6 +1,4 @@
-import type { KeyObject } from 'node:crypto'
-import { timingSafeEqual } from 'node:crypto'
-import { bundleFromJSON } from '@sigstore/bundle'
+import { type KeyObject, timingSafeEqual } from 'node:crypto'
 import { TransparencyLogEntry } from '@sigstore/protobuf-specs'
 import { type SignedEntity, VerificationError, Verifier } from '@sigstore/verify'
 import { refusing, TrustError } from '../errors.ts'
@@ -9,25 +7,14 @@ import { type Certificate, certificatesOfPem, readCertificate } from './certific
 import { demandSigner } from './chain.ts'
 import { demandIdentity } from './identity.ts'
 import { demandLoggedSigner } from './log-signer.ts'
+import { hasTime, type Proofs, type ReadEntry, readProofs } from './proofs.ts'
 import type { Signed, SignedContent } from './signed.ts'
-import { refusalOf } from './sigstore-refusal.ts'
-import { maxTimestampBytes, maxTimestamps, type ReadTimestamp, readTimestamp } from './timestamp.ts'
-import { readTrustedRoot, type TrustedInstance } from './trusted-root.ts'
+import { refusalOf, type VerifyContext } from './sigstore-refusal.ts'
+import { readTrustedRoot } from './trusted-root.ts'
 import { VerifierCertificate } from './verifier-certificate.ts'
 
-const maxEntries = 16
-const maxProofHashes = 64
 /** How far another's clock may be ahead of ours. */
 const maxSkew = 5 * 60 * 1000
-
-export interface Proofs {
-  readonly entries: readonly ReadEntry[]
-  readonly stamps: readonly ReadTimestamp[]
-  /** Times that the entries and stamps claim. */
-  readonly times: readonly Date[]
-}
-
-type ReadEntry = SignedEntity['tlogEntries'][number]
 
 /**
  * Verifies by a trusted root and identity rules.
@@ -63,13 +50,6 @@ export function demandProofsOfKey(
   const material = { ...instance.material, publicKey: () => ({ publicKey: key, validFor: () => true }) }
   verify(signed, proofs, { $case: 'public-key', hint: '' }, { instance: { ...instance, material }, authority, now })
   return earliest(proofs.times)
-}
-
-export interface VerifyContext {
-  readonly instance: TrustedInstance
-  readonly authority: Omit<SigstoreAuthority, 'identities'>
-  readonly now: Date
-  readonly leaf?: Certificate
 }
 
 function verify(signed: Signed, proofs: Proofs, key: SignedEntity['key'], context: VerifyContext): void {
@@ -123,55 +103,6 @@ function timestampsOf({ entries, stamps }: Proofs, now: Date | undefined): Signe
   return [{ $case: 'transparency-log', tlogEntry: tlogEntry as unknown as ReadEntry }]
 }
 
-/** Rekor v1 signs the time with its promise; without one, and in v2, the time proves nothing. */
-function hasTime(entry: ReadEntry): boolean {
-  return entry.inclusionPromise !== undefined && entry.integratedTime !== '' && entry.integratedTime !== '0'
-}
-
-function readProofs(signed: Signed): Proofs {
-  const { entries, stamps } = refusing('UnknownFormat', `What came with ${signed.what} is not as its format demands.`, () => {
-    if (signed.bundle !== undefined) {
-      const material = bundleFromJSON(signed.bundle).verificationMaterial
-      return {
-        entries: material.tlogEntries.map(withSignedProof),
-        stamps: (material.timestampVerificationData?.rfc3161Timestamps ?? []).map((stamp) => stamp.signedTimestamp),
-      }
-    }
-    return { entries: (signed.material.tlogEntries ?? []).map(entryOf), stamps: signed.material.timestamps ?? [] }
-  })
-  if (entries.length > maxEntries || stamps.length > maxTimestamps || stamps.some((stamp) => stamp.length > maxTimestampBytes))
-    throw new TrustError('UnknownFormat', `There are more log entries or time stamps with ${signed.what} than are read.`)
-  if (entries.some((entry) => (entry.inclusionProof?.hashes.length ?? 0) > maxProofHashes))
-    throw new TrustError('UnknownFormat', `A proof of inclusion of ${signed.what} is longer than any log.`)
-  const copies = [
-    ...entries.map((entry) => `${entry.logId.keyId.toString('hex')} ${entry.canonicalizedBody.toString('hex')}`),
-    ...stamps.map(hexOf),
-  ]
-  if (new Set(copies).size < copies.length)
-    throw new TrustError('UnknownFormat', `A log entry or a time stamp is there twice with ${signed.what}.`)
-  const read = stamps.map(readTimestamp)
-  const logged = refusing('UnknownFormat', `A log entry of ${signed.what} has no readable time.`, () =>
-    entries.filter(hasTime).map((entry) => {
-      const time = new Date(Number(BigInt(entry.integratedTime)) * 1000)
-      if (Number.isNaN(time.getTime())) throw new Error('no time')
-      return time
-    }),
-  )
-  return { entries, stamps: read, times: [...logged, ...read.map(({ at }) => at)] }
-}
-
-/** v0.1 let a proof come without a checkpoint, and so unsigned: it cannot be checked, and is refused rather than passed over. */
-function withSignedProof(entry: ReadEntry): ReadEntry {
-  if (entry.inclusionProof && !entry.inclusionProof.checkpoint) throw new Error('a proof of inclusion without a checkpoint')
-  return entry
-}
-
-function entryOf(json: unknown): ReadEntry {
-  const { logId, kindVersion, ...entry } = TransparencyLogEntry.fromJSON(json)
-  if (!logId || !kindVersion || (entry.inclusionProof && !entry.inclusionProof.checkpoint)) throw new Error('a field is missing')
-  return { ...entry, logId, kindVersion } as ReadEntry
-}
-
 function signerCertificate({ what, material }: Signed): Certificate {
   const [first] = material.certificates ?? []
   if (first === undefined)
@@ -199,10 +130,6 @@ function signatureOf({ signature, payloadDigest, signedDigest, holds }: SignedCo
 
 function same(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && timingSafeEqual(a, b)
-}
-
-function hexOf(bytes: Uint8Array): string {
-  return Buffer.from(bytes).toString('hex')
 }
 
 function earliest(times: readonly Date[]): Date | undefined {

@@ -1,8 +1,19 @@
 import type { VerificationError } from '@sigstore/verify'
 import { TrustError } from '../errors.ts'
+import type { SigstoreAuthority } from './authority.ts'
+import type { Certificate } from './certificate.ts'
 import { demandTime, described } from './chain.ts'
+import type { Proofs } from './proofs.ts'
 import type { Signed } from './signed.ts'
-import type { Proofs, VerifyContext } from './sigstore-authority.ts'
+import type { TrustedInstance } from './trusted-root.ts'
+
+/** By what it was verified. */
+export interface VerifyContext {
+  readonly instance: TrustedInstance
+  readonly authority: Omit<SigstoreAuthority, 'identities'>
+  readonly now: Date
+  readonly leaf?: Certificate
+}
 
 interface Refused {
   readonly signed: Signed
