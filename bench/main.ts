@@ -21,12 +21,13 @@ import { freshInstance, purgeInstance } from './instance.ts'
 import { kills200 } from './kills.ts'
 import { push } from './push.ts'
 import { registry } from './registry.ts'
+import { relocate } from './relocate.ts'
 import { up } from './up.ts'
 import { verify } from './verify.ts'
 import { verifyMany } from './verify-many.ts'
 
 /** In this order: what is measured idle comes before what leaves work behind, and what needs a quiet machine last. */
-const usual: readonly Benchmark[] = [up, drift, push, verify, verifyMany, footprint, informer, registry]
+const usual: readonly Benchmark[] = [up, drift, push, verify, verifyMany, footprint, informer, registry, relocate]
 const long: readonly Benchmark[] = [cold, kills200]
 
 const help = `Measures what Muster promises, beside its peers, on this machine. Needs root, as "muster up" does.

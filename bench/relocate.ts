@@ -1,0 +1,121 @@
+import { mkdir, rm, writeFile } from 'node:fs/promises'
+import path from 'node:path'
+import { copy, Registry } from '@muster/oci'
+import { goPeer, goPeers } from '../test/peers/peers.ts'
+import type { BenchContext, Benchmark } from './harness.ts'
+import { generateImage } from './image.ts'
+import { type RunningRegistry, startDistribution, startMuster } from './registries.ts'
+import { timed } from './timed.ts'
+
+const MiB = 2 ** 20
+
+interface Sample {
+  readonly seconds: number[]
+  readonly peak: number[]
+}
+
+/** Programs as people run them, one process each time, from one registry to another and to a folder. Each target is new. */
+export const relocate: Benchmark = {
+  name: 'relocate',
+  about: 'an artifact of 1 GiB from registry to registry and to a folder, beside skopeo copy and crane copy',
+  run: async (context) => {
+    const crane = await goPeer(goPeers.crane)
+    await context.release()
+    const [from, to] = [await startMuster(context), await startDistribution(context, await goPeer(goPeers.distribution3))]
+    const settings = path.join(context.scratch, 'relocate')
+    try {
+      const image = generateImage(4, (context.quick ? 8 : 256) * MiB)
+      await fill(from, image, context)
+      await writeSettings(settings, from, to)
+      const source = `${from.access.host}/bench:1`
+      const samples = new Map<string, Sample>()
+      const rounds = context.quick ? 1 : 5
+      for (let round = 0; round < rounds; round += 1) {
+        const registry = (name: string): string => `${to.access.host}/${name}-${round}:1`
+        const folder = (name: string): string => path.join(settings, `${name}-${round}`)
+        const runs: readonly (readonly [string, readonly string[]])[] = [
+          ['muster to registry', [path.join(context.checkout, 'muster'), 'relocate', source, registry('muster')]],
+          [
+            'skopeo to registry',
+            ['skopeo', 'copy', '--quiet', ...certificates(settings, true), `docker://${source}`, `docker://${registry('skopeo')}`],
+          ],
+          ['crane to registry', [crane, 'copy', '--insecure', source, registry('crane')]],
+          ['muster to folder', [path.join(context.checkout, 'muster'), 'relocate', source, `oci:${folder('muster')}:1`]],
+          [
+            'skopeo to folder',
+            ['skopeo', 'copy', '--quiet', ...certificates(settings, false), `docker://${source}`, `oci:${folder('skopeo')}:1`],
+          ],
+          ['crane to folder', [crane, 'pull', '--insecure', '--format=oci', source, folder('crane')]],
+        ]
+        // In turns, from another one each round.
+        for (let at = 0; at < runs.length; at += 1) {
+          const [name, [program = '', ...args]] = runs[(at + round) % runs.length] ?? ['', []]
+          context.say(`${name}, round ${round + 1} of ${rounds}`)
+          const { seconds, peak } = await timed(program, args, environment(settings), context.signal)
+          const sample = samples.get(name) ?? { seconds: [], peak: [] }
+          sample.seconds.push(seconds)
+          sample.peak.push(peak)
+          samples.set(name, sample)
+        }
+        for (const name of ['muster', 'skopeo', 'crane']) await rm(folder(name), { recursive: true, force: true })
+      }
+      const of = (name: string): Sample => samples.get(name) ?? { seconds: [], peak: [] }
+      const size = context.quick ? '32 MiB' : '1 GiB'
+      return ['registry', 'folder'].flatMap((target) => [
+        ...['skopeo', 'crane'].map((peer) => ({
+          figure: `relocate ${size} from registry to ${target}`,
+          unit: 's' as const,
+          values: of(`muster to ${target}`).seconds,
+          peer: { name: `${peer} copy`, values: of(`${peer} to ${target}`).seconds },
+          note: 'Muster syncs what it writes, carries what hangs on the artifact, and counts it at the target; the peers do none of that',
+        })),
+        {
+          figure: `relocate: peak memory (RSS), to ${target}`,
+          unit: 'MiB' as const,
+          values: of(`muster to ${target}`).peak,
+          below: 150,
+          peer: { name: 'skopeo copy', values: of(`skopeo to ${target}`).peak },
+        },
+      ])
+    } finally {
+      for (const one of [from, to]) await one.stop()
+    }
+  },
+}
+
+async function fill({ access }: RunningRegistry, image: ReturnType<typeof generateImage>, { signal }: BenchContext): Promise<void> {
+  const client = new Registry(access)
+  try {
+    await copy(image, client.repository('bench'), image.descriptor, { tag: '1', signal })
+  } finally {
+    client.close()
+  }
+}
+
+/** Credentials and certificates as each program finds them. */
+async function writeSettings(folder: string, from: RunningRegistry, to: RunningRegistry): Promise<void> {
+  await mkdir(folder, { recursive: true })
+  const { username = '', password = '' } = from.access.credentials ?? {}
+  const auth = Buffer.from(`${username}:${password}`).toString('base64')
+  await writeFile(path.join(folder, 'config.json'), JSON.stringify({ auths: { [from.access.host]: { auth } } }))
+  for (const { access } of [from, to]) {
+    const certs = path.join(folder, '.config', 'containers', 'certs.d', access.host)
+    await mkdir(certs, { recursive: true })
+    await writeFile(path.join(certs, 'ca.crt'), access.ca ?? '')
+  }
+}
+
+function certificates(folder: string, target: boolean): string[] {
+  return [`--authfile=${path.join(folder, 'config.json')}`, '--src-tls-verify=false', ...(target ? ['--dest-tls-verify=false'] : [])]
+}
+
+function environment(folder: string): NodeJS.ProcessEnv {
+  return {
+    ...process.env,
+    HOME: folder,
+    DOCKER_CONFIG: folder,
+    MUSTER_STATE: folder,
+    MUSTER_CACHE: path.join(folder, 'cache'),
+    NO_COLOR: '1',
+  }
+}
