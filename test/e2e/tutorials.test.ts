@@ -8,7 +8,15 @@ import { sharedInstance } from '../environment/instance.ts'
 
 const instance = sharedInstance()
 const env = { ...process.env, MUSTER_INSTANCE: instance.id, MUSTER_STATE: instance.state, NO_COLOR: '1' }
-const pages = ['README.md', 'docs/bundle.md', 'docs/verifying.md', 'docs/signing.md', 'docs/relocating.md']
+const pages = [
+  'README.md',
+  'docs/bundle.md',
+  'docs/verifying.md',
+  'docs/signing.md',
+  'docs/relocating.md',
+  'docs/registry.md',
+  'docs/supply-chain.md',
+]
 let folder: string
 
 // On a new machine Helm is built first: minutes, which no page's commands should have to wait for.
