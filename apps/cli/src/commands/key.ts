@@ -126,6 +126,6 @@ async function writeNew(file: string, text: string, mode: number): Promise<void>
     }
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code !== 'EEXIST') throw cause
-    throw new Failure(`${file} is there already, and keys are not overwritten. Give another name, or move it away.`, { cause })
+    throw new Failure(`${file} is there already, and keys are not overwritten. Give another name, or move it away.`)
   }
 }
