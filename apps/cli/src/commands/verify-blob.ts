@@ -1,4 +1,3 @@
-import { createReadStream } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { type Authority, type BlobArtifact, type IdentityRule, TrustError, type VerifiedBlob, verifyBlob } from '@muster/trust'
 import type { Context } from '../context.ts'
@@ -42,7 +41,22 @@ export async function verifyBlobCommand(context: Context, file: string, options:
 /** A digest where it is one, as for a file that is elsewhere; else a path. */
 function artifactOf(file: string): BlobArtifact {
   if (/^(sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128})$/.test(file)) return { digest: file }
-  return { content: () => createReadStream(file, { highWaterMark: chunkBytes }) }
+  return { content: () => chunksOf(file) }
+}
+
+/** A file in one buffer that is used again: a stream's own would pile up faster than they are collected. */
+async function* chunksOf(file: string): AsyncGenerator<Uint8Array> {
+  const handle = await open(file)
+  try {
+    const buffer = Buffer.alloc(chunkBytes)
+    for (;;) {
+      const { bytesRead } = await handle.read(buffer, 0, chunkBytes)
+      if (bytesRead === 0) return
+      yield buffer.subarray(0, bytesRead)
+    }
+  } finally {
+    await handle.close()
+  }
 }
 
 type Proofs = { readonly trustedRoot: unknown; readonly tlogThreshold?: number; readonly timestampThreshold?: number }

@@ -7,7 +7,7 @@ import { hashesOf } from './signature-check.ts'
 import { contentOf, type Signed } from './signed.ts'
 import { demandAuthority } from './verify-envelope.ts'
 
-/** A file: its bytes, as often as they are asked for, or only its digest (SHA-256, 384 or 512), which is enough for a statement about it. */
+/** A file: its bytes, in chunks that are done with before the next is asked for, or only its digest (SHA-256, 384 or 512), which is enough for a statement about it. */
 export type BlobArtifact = { readonly content: () => AsyncIterable<Uint8Array> } | { readonly digest: string }
 
 export interface VerifyBlobOptions {
@@ -149,7 +149,7 @@ function wholeMessageCheck(key: KeyObject, signature: Uint8Array): SignatureChec
         size += chunk.length
         if (size > maxWholeMessage)
           throw new TrustError('UnknownFormat', 'Ed25519 signs a file whole, and this one is larger than 64 MiB: sign it with ECDSA.')
-        chunks.push(chunk)
+        chunks.push(Buffer.from(chunk))
       },
     ],
     holds: () => verify(undefined, Buffer.concat(chunks), key, signature),
