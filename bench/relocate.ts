@@ -29,7 +29,7 @@ export const relocate: Benchmark = {
       await writeSettings(settings, from, to)
       const source = `${from.access.host}/bench:1`
       const samples = new Map<string, Sample>()
-      const rounds = context.quick ? 1 : 5
+      const rounds = context.quick ? 1 : 3
       for (let round = 0; round < rounds; round += 1) {
         const registry = (name: string): string => `${to.access.host}/${name}-${round}:1`
         const folder = (name: string): string => path.join(settings, `${name}-${round}`)
@@ -51,7 +51,7 @@ export const relocate: Benchmark = {
         for (let at = 0; at < runs.length; at += 1) {
           const [name, [program = '', ...args]] = runs[(at + round) % runs.length] ?? ['', []]
           context.say(`${name}, round ${round + 1} of ${rounds}`)
-          const { seconds, peak } = await timed(program, args, environment(settings), context.signal)
+          const { seconds, peak } = await timed(program, args, environment(settings, context.cache), context.signal)
           const sample = samples.get(name) ?? { seconds: [], peak: [] }
           sample.seconds.push(seconds)
           sample.peak.push(peak)
@@ -109,13 +109,13 @@ function certificates(folder: string, target: boolean): string[] {
   return [`--authfile=${path.join(folder, 'config.json')}`, '--src-tls-verify=false', ...(target ? ['--dest-tls-verify=false'] : [])]
 }
 
-function environment(folder: string): NodeJS.ProcessEnv {
+function environment(folder: string, cache: string): NodeJS.ProcessEnv {
   return {
     ...process.env,
     HOME: folder,
     DOCKER_CONFIG: folder,
     MUSTER_STATE: folder,
-    MUSTER_CACHE: path.join(folder, 'cache'),
+    MUSTER_CACHE: cache,
     NO_COLOR: '1',
   }
 }

@@ -5,7 +5,7 @@ const everyBytes = 8 * 1024 * 1024
 /** So much may be in flight; what is more was kept through several collections, and needs a whole one. */
 const inFlightBytes = 32 * 1024 * 1024
 
-type Collect = (options: { readonly type: 'minor' | 'major' }) => void
+type Collect = (options: { readonly type: 'minor' | 'major'; readonly flavor?: 'last-resort' }) => void
 
 /**
  * Gives back the memory of chunks that have passed. The engine sees their small heads and not the 64 KiB behind each, so by itself it
@@ -15,7 +15,11 @@ type Collect = (options: { readonly type: 'minor' | 'major' }) => void
 export function collector(): (bytes: number) => void {
   const collect = minorCollection()
   let since = 0
+  let begun = false
   return (bytes) => {
+    // What starting the program took is given back once, before much is moved.
+    if (!begun) collect?.({ type: 'major', flavor: 'last-resort' })
+    begun = true
     since += bytes
     if (since < everyBytes) return
     since = 0

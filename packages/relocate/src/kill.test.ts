@@ -100,6 +100,6 @@ describe('memory', () => {
     const archive = join(directory, 'big.tar.zst')
     const outcome = await muster(registry, [`oci:${directory}:big`, archive])
     expect(outcome.code, outcome.stderr).toBe(0)
-    expect(outcome.peak).toBeLessThan(250)
+    expect(outcome.peak).toBeLessThan(200)
   })
 })
