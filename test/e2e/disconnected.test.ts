@@ -61,6 +61,21 @@ describe('a site without a route to anywhere', () => {
     await musterThere('verify', reference, '--policy', policy)
 
     // The site's own word on whom it trusts: its hub puts it into the channels, and its agents verify by it.
+    const publisher = await readFile(path.join(here.state, 'keys', 'publisher.pub'), 'utf8')
+    const trusted = JSON.stringify({ data: { elsewhere: publisher } })
+    await musterThere(
+      'kubectl',
+      'hub',
+      '--',
+      '-n',
+      'muster-system',
+      'patch',
+      'configmap',
+      'muster-publishers',
+      '--type=merge',
+      '-p',
+      trusted,
+    )
     await musterThere('kubectl', 'hub', '--', 'apply', '-f', policy)
     await musterThere('place', name, '--on', 'alpha')
     const data = await eventually(
@@ -72,7 +87,7 @@ describe('a site without a route to anywhere', () => {
       clusters: { name: string; releases: { name: string; digest: string; signedBy: string; ready: boolean }[] }[]
     }
     const release = clusters.find((cluster) => cluster.name === 'alpha')?.releases.find((one) => one.name === name)
-    expect(release).toMatchObject({ ready: true, digest: published.digest, signedBy: 'reviewer' })
+    expect(release).toMatchObject({ ready: true, digest: published.digest, signedBy: 'elsewhere' })
   })
 })
 
