@@ -24,13 +24,13 @@ export const relocate: Benchmark = {
     const [from, to] = [await startMuster(context), await startDistribution(context, await goPeer(goPeers.distribution3))]
     const settings = path.join(context.scratch, 'relocate')
     try {
-      const image = generateImage(4, (context.quick ? 8 : 256) * MiB)
-      await fill(from, image, context)
       await writeSettings(settings, from, to)
-      const source = `${from.access.host}/bench:1`
       const samples = new Map<string, Sample>()
       const rounds = context.quick ? 1 : 3
       for (let round = 0; round < rounds; round += 1) {
+        // New content each round: skopeo remembers where blobs are, and would mount them instead of copying.
+        await fill(from, generateImage(4, (context.quick ? 8 : 256) * MiB), `${round}`, context)
+        const source = `${from.access.host}/bench:${round}`
         const registry = (name: string): string => `${to.access.host}/${name}-${round}:1`
         const folder = (name: string): string => path.join(settings, `${name}-${round}`)
         const runs: readonly (readonly [string, readonly string[]])[] = [
@@ -83,10 +83,15 @@ export const relocate: Benchmark = {
   },
 }
 
-async function fill({ access }: RunningRegistry, image: ReturnType<typeof generateImage>, { signal }: BenchContext): Promise<void> {
+async function fill(
+  { access }: RunningRegistry,
+  image: ReturnType<typeof generateImage>,
+  tag: string,
+  { signal }: BenchContext,
+): Promise<void> {
   const client = new Registry(access)
   try {
-    await copy(image, client.repository('bench'), image.descriptor, { tag: '1', signal })
+    await copy(image, client.repository('bench'), image.descriptor, { tag, signal })
   } finally {
     client.close()
   }
