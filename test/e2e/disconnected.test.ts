@@ -48,7 +48,8 @@ describe('a site without a route to anywhere', () => {
     )
     await reviewed()
     const before = hanging(JSON.parse(await here.succeed('tree', reference, '-o', 'json')) as Node)
-    expect(before).toMatchObject({ signature: 2, attestation: 1 })
+    expect(before['signature']).toBeGreaterThanOrEqual(2)
+    expect(before['attestation']).toBeGreaterThanOrEqual(1)
     await here.succeed('relocate', reference, archive, '--policy', policy)
 
     expect((await there('ip', 'route')).stdout).toBe('')

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { createAuthority } from '@muster/pki'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { checkout, type Outcome, run } from '../environment/command.ts'
+import { checkout, type Outcome, type Outcome, run } from '../environment/command.ts'
 
 const muster = path.join(checkout, 'muster')
 /** Unlikely to be listened on, and nothing that this test starts. */
@@ -231,10 +231,8 @@ describe('kubectl’s exit code', () => {
 
 describe('help', () => {
   it('of every command has examples', async () => {
-    const { stdout } = await run(muster, ['--help'], { env: environment(asleep) })
-    const commands = [...stdout.matchAll(/^ {2}([a-z]+) (?:\[| |<)/gm)].map(([, name]) => name ?? '').filter((name) => name !== 'help')
-    expect(commands).toContain('up')
-    const pages = await Promise.all(commands.map((name) => run(muster, [name, '--help'], { env: environment(asleep) })))
+    const pages = await helpPages([])
+    expect(pages.length).toBeGreaterThan(30)
     for (const page of pages) {
       expect(page.stdout).toContain('\nExamples:\n')
       expect(page.stdout).not.toContain('\u001b[')
@@ -262,3 +260,11 @@ describe('completion in bash', () => {
     expect(stdout.trim()).toBe(words)
   })
 })
+
+/** The help of a command and of all below it. */
+async function helpPages(command: readonly string[]): Promise<Outcome[]> {
+  const page = await run(muster, [...command, '--help'], { env: environment(asleep) })
+  const [, list = ''] = page.stdout.split('\nCommands:\n')
+  const names = [...list.matchAll(/^ {2}([a-z]+)\b/gm)].map(([, name]) => name ?? '').filter((name) => name !== 'help')
+  return [page, ...(await Promise.all(names.map((name) => helpPages([...command, name])))).flat()]
+}

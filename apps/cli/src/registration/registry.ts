@@ -76,7 +76,10 @@ export function registerRegistry(command: Command, context: () => Context): void
 }
 
 function registerTokens(registry: Command, context: () => Context): void {
-  const token = registry.command('token').description('Tokens: passwords with scopes, each for one use, that end and can be revoked.')
+  const token = registry
+    .command('token')
+    .description('Tokens: passwords with scopes, each for one use, that end and can be revoked.')
+    .addHelpText('after', examplesOf([['muster registry token list', 'which there are, for what, until when']]))
   token
     .command('create')
     .description('Make a token and print it, this once.')
@@ -107,7 +110,10 @@ function registerTokens(registry: Command, context: () => Context): void {
 }
 
 function registerMirrors(registry: Command, context: () => Context): void {
-  const mirror = registry.command('mirror').description('Mirrors to and from other registries, as the settings name them.')
+  const mirror = registry
+    .command('mirror')
+    .description('Mirrors to and from other registries, as the settings name them.')
+    .addHelpText('after', examplesOf([['muster registry mirror list', 'which there are, and how their last runs went']]))
   mirror
     .command('list')
     .description('List mirrors, and how their last runs went.')

@@ -62,7 +62,16 @@ export function registerTrust(command: Command, context: () => Context): void {
 }
 
 function registerKey(command: Command, context: () => Context): void {
-  const key = command.command('key').description('Keys to sign with.')
+  const key = command
+    .command('key')
+    .description('Keys to sign with.')
+    .addHelpText(
+      'after',
+      examplesOf([
+        ['muster key create team', 'team.key, encrypted, and team.pub'],
+        ['muster key show team.pub', 'its kind and its id'],
+      ]),
+    )
   const format = (): Option => new Option('--format <format>', "pkcs8 (AES-256, FIPS 140), or cosign's own").choices(['pkcs8', 'cosign'])
 
   passphrase(key.command('create'))
