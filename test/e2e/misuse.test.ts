@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { createAuthority } from '@muster/pki'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { checkout, type Outcome, type Outcome, run } from '../environment/command.ts'
+import { checkout, type Outcome, run } from '../environment/command.ts'
 
 const muster = path.join(checkout, 'muster')
 /** Unlikely to be listened on, and nothing that this test starts. */
