@@ -1,11 +1,11 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { mkdir, rm, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import path from 'node:path'
-import { setTimeout as pause } from 'node:timers/promises'
 import { Registry, type RegistryOptions } from '@muster/oci'
 import { createAuthority, issueCertificate } from '@muster/pki'
 import { registryArgs } from '../apps/host/src/registry.ts'
+import { firstAnswer, freePorts } from '../test/peers/process.ts'
+import { distribution3, startPeerRegistry } from '../test/peers/registries.ts'
 import type { BenchContext } from './harness.ts'
 import { end } from './program.ts'
 
@@ -21,81 +21,26 @@ const loopback = '127.0.0.1'
 
 /** The registry as the host daemon runs it. */
 export async function startMuster(context: BenchContext): Promise<RunningRegistry> {
-  const place = await prepare(context, 'muster')
-  const user = { name: 'bench', password: 'bench', access: 'write' }
-  const config = path.join(place.dir, 'config.json')
-  const { root, port, certificate, key } = place
-  // There is no such file: the settings are the defaults.
-  const settings = path.join(place.dir, 'settings.yaml')
-  await writeFile(config, JSON.stringify({ root, host: loopback, port, certificate, key, users: [user], settings }))
-  const child = spawn(process.execPath, [...registryArgs, config], { stdio: ['ignore', 'ignore', 'inherit'] })
-  const credentials = { username: user.name, password: user.password }
-  return ready(context, 'muster', child, place, { host: `${loopback}:${port}`, ca: place.ca, credentials })
-}
-
-/** distribution with its defaults: files on disk, and nobody is asked for a password (its own check of one is slow). */
-export async function startDistribution(context: BenchContext, program: string): Promise<RunningRegistry> {
-  const place = await prepare(context, 'distribution')
-  const { root, port, certificate, key } = place
-  const config = path.join(place.dir, 'config.yml')
-  await writeFile(
-    config,
-    JSON.stringify({
-      version: '0.1',
-      storage: { filesystem: { rootdirectory: root } },
-      http: { addr: `${loopback}:${port}`, tls: { certificate, key } },
-    }),
-  )
-  const env = { ...process.env, OTEL_TRACES_EXPORTER: 'none' }
-  const child = spawn(program, ['serve', config], { env, stdio: 'ignore' })
-  return ready(context, 'distribution', child, place, { host: `${loopback}:${port}`, ca: place.ca })
-}
-
-interface Place {
-  readonly dir: string
-  readonly root: string
-  readonly port: number
-  readonly certificate: string
-  readonly key: string
-  readonly ca: string
-}
-
-async function prepare(context: BenchContext, name: string): Promise<Place> {
-  const dir = path.join(context.scratch, `registry-${name}`)
+  const { dir, certificate, key, ca } = await prepare(context, 'muster')
+  const [port = 0] = await freePorts(1)
   const root = path.join(dir, 'data')
   await mkdir(root, { recursive: true })
-  const now = new Date()
-  const authority = await createAuthority('bench', { days: 2, now })
-  const issued = await issueCertificate(authority, { commonName: 'bench', addresses: [loopback], usages: ['server'], days: 1, now })
-  const [certificate, key] = [path.join(dir, 'tls.crt'), path.join(dir, 'tls.key')]
-  await writeFile(certificate, issued.certificate)
-  await writeFile(key, issued.privateKey, { mode: 0o600 })
-  return { dir, root, port: await freePort(), certificate, key, ca: authority.certificate }
-}
-
-async function ready(
-  context: BenchContext,
-  name: string,
-  child: ChildProcess,
-  place: Place,
-  access: RegistryOptions,
-): Promise<RunningRegistry> {
+  const user = { name: 'bench', password: 'bench', access: 'write' }
+  const config = path.join(dir, 'config.json')
+  // There is no such file: the settings are the defaults.
+  const settings = path.join(dir, 'settings.yaml')
+  await writeFile(config, JSON.stringify({ root, host: loopback, port, certificate, key, users: [user], settings }))
+  const child = spawn(process.execPath, [...registryArgs, config], { stdio: ['ignore', 'ignore', 'inherit'] })
+  const access = { host: `${loopback}:${port}`, ca, credentials: { username: user.name, password: user.password } }
   const stop = async (): Promise<void> => {
     await end(child)
-    await rm(place.dir, { recursive: true, force: true })
+    await rm(dir, { recursive: true, force: true })
   }
+  const { signal } = context
   const client = new Registry({ ...access, retry: { baseMs: 10 } })
   try {
-    const signal = AbortSignal.any([context.signal, AbortSignal.timeout(20_000)])
-    for (;;) {
-      const answered = await client.ping({ signal }).then(
-        () => true,
-        () => false,
-      )
-      if (answered) return { name, pid: child.pid ?? 0, access, stop }
-      if (child.exitCode !== null) throw new Error(`${name} ended with ${child.exitCode} instead of answering.`)
-      await pause(50, undefined, { signal })
-    }
+    await firstAnswer(child, () => client.ping({ signal }).then(() => true), { name: 'muster', timeoutMs: 20_000, signal })
+    return { name: 'muster', pid: child.pid ?? 0, access, stop }
   } catch (error) {
     await stop()
     throw error
@@ -104,13 +49,32 @@ async function ready(
   }
 }
 
-async function freePort(): Promise<number> {
-  const server = createServer()
-  const { promise, resolve, reject } = Promise.withResolvers<void>()
-  server.once('error', reject).listen(0, loopback, resolve)
-  await promise
-  const address = server.address()
-  await new Promise((closed) => server.close(closed))
-  if (address === null || typeof address === 'string') throw new Error('The system gave no port.')
-  return address.port
+/** distribution with its defaults, but a log of errors only: files on disk, nobody is asked for a password (its own check is slow). */
+export async function startDistribution(context: BenchContext): Promise<RunningRegistry> {
+  const { dir, certificate, key, ca } = await prepare(context, 'distribution')
+  const running = await startPeerRegistry(distribution3, { directory: dir, tls: { certificate, key, ca }, signal: context.signal })
+  const stop = async (): Promise<void> => {
+    await running.stop()
+    await rm(dir, { recursive: true, force: true })
+  }
+  return { name: 'distribution', pid: running.pid(), access: { host: running.host, ca }, stop }
+}
+
+interface Place {
+  readonly dir: string
+  readonly certificate: string
+  readonly key: string
+  readonly ca: string
+}
+
+async function prepare(context: BenchContext, name: string): Promise<Place> {
+  const dir = path.join(context.scratch, `registry-${name}`)
+  await mkdir(dir, { recursive: true })
+  const now = new Date()
+  const authority = await createAuthority('bench', { days: 2, now })
+  const issued = await issueCertificate(authority, { commonName: 'bench', addresses: [loopback], usages: ['server'], days: 1, now })
+  const [certificate, key] = [path.join(dir, 'tls.crt'), path.join(dir, 'tls.key')]
+  await writeFile(certificate, issued.certificate)
+  await writeFile(key, issued.privateKey, { mode: 0o600 })
+  return { dir, certificate, key, ca: authority.certificate }
 }

@@ -1,5 +1,6 @@
 import { copy, Registry } from '@muster/oci'
-import { goPeer, goPeers } from '../test/peers/peers.ts'
+import { goPeers } from '../test/peers/peers.ts'
+import { distribution3 } from '../test/peers/registries.ts'
 import type { BenchContext, Benchmark } from './harness.ts'
 import { Discarded, type GeneratedImage, generateImage } from './image.ts'
 import { cpuSeconds, memory } from './program.ts'
@@ -19,10 +20,10 @@ export const registry: Benchmark = {
   name: 'registry',
   about: 'pushing and pulling images, beside distribution 3',
   run: async (context) => {
-    const program = await goPeer(goPeers.distribution3)
+    await distribution3.program()
     // Three control planes, even idle ones, would be measured too.
     await context.release()
-    const running = [await startMuster(context), await startDistribution(context, program)]
+    const running = [await startMuster(context), await startDistribution(context)]
     try {
       const samples = running.map((): Sample => ({ push: [], pull: [], parallel: [] }))
       // Client and servers have done everything once before it counts.

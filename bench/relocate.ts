@@ -21,7 +21,7 @@ export const relocate: Benchmark = {
   run: async (context) => {
     const crane = await goPeer(goPeers.crane)
     await context.release()
-    const [from, to] = [await startMuster(context), await startDistribution(context, await goPeer(goPeers.distribution3))]
+    const [from, to] = [await startMuster(context), await startDistribution(context)]
     const settings = path.join(context.scratch, 'relocate')
     try {
       await writeSettings(settings, from, to)

@@ -1,12 +1,8 @@
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { writeFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import { join } from 'node:path'
-import { setTimeout as pause } from 'node:timers/promises'
 import { Archive, Registry } from '@muster/oci'
 import { beforeAll, describe, expect, it, onTestFinished } from 'vitest'
-import { debianPeer, goPeer, goPeers, peerMs } from '../../../test/peers/peers.ts'
+import { peerMs } from '../../../test/peers/peers.ts'
+import { type PeerRegistry, peerRegistries, startPeerRegistry } from '../../../test/peers/registries.ts'
 import { takeInventory } from './inventory.ts'
 import { formatCounts } from './kinds.ts'
 import { relocate, relocateToArchive } from './relocate.ts'
@@ -15,63 +11,17 @@ import { bundle, startRegistry, temporaryDirectory } from './testing.ts'
 const options = { jobs: 4 }
 const all = '2 images, 6 signatures, 3 attestations, 1 SBOM'
 
-interface Peer {
-  readonly name: string
-  program(): Promise<string>
-  arguments(port: number, directory: string): Promise<string[]>
-}
-
-async function distribution(port: number, directory: string): Promise<string[]> {
-  const file = join(directory, 'config.yml')
-  const storage = { filesystem: { rootdirectory: join(directory, 'registry') } }
-  // JSON is YAML.
-  await writeFile(file, JSON.stringify({ version: 0.1, log: { level: 'error' }, storage, http: { addr: `127.0.0.1:${port}` } }))
-  return ['serve', file]
-}
-
-const peers: Peer[] = [
-  { name: 'distribution 2.8', program: () => debianPeer('docker-registry', 'usr/bin/docker-registry'), arguments: distribution },
-  { name: 'distribution 3', program: () => goPeer(goPeers.distribution3), arguments: distribution },
-  {
-    name: 'the registry of go-containerregistry, which has no referrers',
-    program: () => goPeer(goPeers.crane),
-    arguments: async (port, directory) => ['registry', 'serve', '--address', `127.0.0.1:${port}`, '--disk', directory],
-  },
-]
-
-/** These programs do not tell which port they took. */
-async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const address = server.address()
-  await new Promise((resolve) => server.close(resolve))
-  return typeof address === 'object' ? (address?.port ?? 0) : 0
-}
-
-async function start(peer: Peer): Promise<Registry> {
-  const port = await freePort()
-  const args = await peer.arguments(port, await temporaryDirectory())
-  const child = spawn(await peer.program(), args, { stdio: 'ignore', env: { OTEL_TRACES_EXPORTER: 'none' } })
-  const gone = once(child, 'exit')
-  const registry = new Registry({ host: `127.0.0.1:${port}`, plainHttp: true })
+async function start(peer: PeerRegistry): Promise<Registry> {
+  const running = await startPeerRegistry(peer, { directory: await temporaryDirectory() })
+  const registry = new Registry({ host: running.host, plainHttp: true })
   onTestFinished(async () => {
     registry.close()
-    child.kill('SIGKILL')
-    await gone
+    await running.stop()
   })
-  const deadline = performance.now() + 60_000
-  for (;;) {
-    const answered = await registry.ping().then(
-      () => true,
-      () => false,
-    )
-    if (answered) return registry
-    if (child.exitCode !== null || performance.now() > deadline) throw new Error(`${peer.name} does not answer.`)
-    await pause(20)
-  }
+  return registry
 }
 
-describe.each(peers)('pain 11, with $name: signatures lost or failing on copy', (peer) => {
+describe.each(peerRegistries)('pain 11, with $name: signatures lost or failing on copy', (peer) => {
   beforeAll(async () => {
     await peer.program()
   }, peerMs)

@@ -1,11 +1,7 @@
-import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { writeFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import { join } from 'node:path'
-import { setTimeout as pause } from 'node:timers/promises'
-import { beforeAll, describe, expect, it, onTestFinished } from 'vitest'
-import { debianPeer, goPeer, goPeers, peerMs } from '../../../../test/peers/peers.ts'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { peerMs } from '../../../../test/peers/peers.ts'
+import { distribution3, peerRegistries } from '../../../../test/peers/registries.ts'
 import { pushReferrer } from '../artifact.ts'
 import { copy } from '../copy.ts'
 import { digestOf } from '../digest.ts'
@@ -13,90 +9,16 @@ import { Layout } from '../layout/layout.ts'
 import { parseManifest } from '../manifest.ts'
 import { referrersTag } from '../referrers.ts'
 import { chunks, collect, describeBlob, failure, noise, pushImage, pushIndex } from '../testing/content.ts'
-import { client, temporaryDirectory } from '../testing/registry.ts'
-import type { Registry } from './registry.ts'
+import { startPeer } from '../testing/peer.ts'
+import { temporaryDirectory } from '../testing/registry.ts'
 
-interface Peer {
-  readonly name: string
-  program(): Promise<string>
-  arguments(port: number, directory: string): Promise<string[]>
-}
-
-async function distribution(port: number, directory: string, deletes = true): Promise<string[]> {
-  const config = {
-    version: 0.1,
-    log: { level: 'error' },
-    storage: { filesystem: { rootdirectory: join(directory, 'registry') }, delete: { enabled: deletes } },
-    http: { addr: `127.0.0.1:${port}` },
-  }
-  const file = join(directory, 'config.yml')
-  // JSON is YAML.
-  await writeFile(file, JSON.stringify(config))
-  return ['serve', file]
-}
-
-const peers: Peer[] = [
-  {
-    name: 'distribution 2.8',
-    program: () => debianPeer('docker-registry', 'usr/bin/docker-registry'),
-    arguments: (port, directory) => distribution(port, directory),
-  },
-  { name: 'distribution 3', program: () => goPeer(goPeers.distribution3), arguments: (port, directory) => distribution(port, directory) },
-  {
-    name: 'the registry of go-containerregistry, which has no referrers',
-    program: () => goPeer(goPeers.crane),
-    arguments: async (port, directory) => ['registry', 'serve', '--address', `127.0.0.1:${port}`, '--disk', directory],
-  },
-]
-
-/** The peer on a free port, ended after the test. */
-async function start(peer: Peer): Promise<Registry> {
-  const port = await freePort()
-  const program = await peer.program()
-  const args = await peer.arguments(port, await temporaryDirectory())
-  const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'], env: { OTEL_TRACES_EXPORTER: 'none' } })
-  let log = ''
-  child.stderr.setEncoding('utf8').on('data', (text: string) => {
-    log = (log + text).slice(-4000)
-  })
-  onTestFinished(() => end(child))
-  const registry = client({ host: `127.0.0.1:${port}`, plainHttp: true })
-  const deadline = performance.now() + 60_000
-  for (;;) {
-    const answered = await registry.ping().then(
-      () => true,
-      () => false,
-    )
-    if (answered) return registry
-    if (child.exitCode !== null || performance.now() > deadline) throw new Error(`${peer.name} does not answer: ${log}`)
-    await pause(20)
-  }
-}
-
-async function end(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return
-  const gone = once(child, 'exit')
-  child.kill('SIGKILL')
-  await gone
-}
-
-/** These programs do not tell which port they took. */
-async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const address = server.address()
-  await new Promise((resolve) => server.close(resolve))
-  if (address === null || typeof address === 'string') throw new Error('no port')
-  return address.port
-}
-
-describe.each(peers)('with $name, the client', (peer) => {
+describe.each(peerRegistries)('with $name, the client', (peer) => {
   beforeAll(async () => {
     await peer.program()
   }, peerMs)
 
   it('pushes, pulls and lists, and knows what is not there', async () => {
-    const registry = await start(peer)
+    const { registry } = await startPeer(peer)
     const repository = registry.repository('team/app')
     const bytes = noise(9_000_000)
     const blob = describeBlob(bytes)
@@ -116,7 +38,7 @@ describe.each(peers)('with $name, the client', (peer) => {
   })
 
   it('copies an index with all its referrers there, within it, and back, and nothing differs', async () => {
-    const registry = await start(peer)
+    const { registry } = await startPeer(peer)
     const source = await Layout.open(join(await temporaryDirectory(), 'source'), { create: true })
     const images = [await pushImage(source, 1), await pushImage(source, 2)]
     const index = await pushIndex(source, images, '1.0')
@@ -146,7 +68,7 @@ describe.each(peers)('with $name, the client', (peer) => {
   })
 
   it('adds referrers of one subject one after another, and all are there', async () => {
-    const registry = await start(peer)
+    const { registry } = await startPeer(peer)
     const repository = registry.repository('team/app')
     const image = await pushImage(repository, 1, { tag: '1.0' })
     const added = []
@@ -157,7 +79,7 @@ describe.each(peers)('with $name, the client', (peer) => {
   })
 
   it('mounts a blob from another repository, or says that it did not', async () => {
-    const registry = await start(peer)
+    const { registry } = await startPeer(peer)
     const [from, to] = [registry.repository('team/from'), registry.repository('team/to')]
     const bytes = noise(5000)
     const blob = describeBlob(bytes)
@@ -167,7 +89,7 @@ describe.each(peers)('with $name, the client', (peer) => {
   })
 
   it('deletes an image', async () => {
-    const registry = await start(peer)
+    const { registry } = await startPeer(peer)
     const repository = registry.repository('team/app')
     const image = await pushImage(repository, 1, { tag: '1.0' })
     expect(await repository.deleteManifest(image.digest)).toBe(true)
@@ -176,8 +98,7 @@ describe.each(peers)('with $name, the client', (peer) => {
 })
 
 it('the client says so when a registry does not allow to delete', async () => {
-  const program = (): Promise<string> => goPeer(goPeers.distribution3)
-  const registry = await start({ name: 'distribution 3', program, arguments: (port, directory) => distribution(port, directory, false) })
+  const { registry } = await startPeer(distribution3, { deletes: false })
   const image = await pushImage(registry.repository('app'), 1, { tag: '1.0' })
   expect(await failure(registry.repository('app').deleteManifest(image.digest))).toBe('Unsupported')
   expect(await registry.repository('app').resolve('1.0')).toEqual(image)

@@ -1,14 +1,11 @@
-import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { setTimeout as pause } from 'node:timers/promises'
 import { type Descriptor, mediaTypes, pushArtifact, Registry, type Repository, serveRegistry } from '@muster/oci'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { run } from '../../../../test/environment/command.ts'
-import { debianPeer, goPeer, goPeers, peerMs } from '../../../../test/peers/peers.ts'
+import { goPeer, goPeers, peerMs } from '../../../../test/peers/peers.ts'
+import { peerRegistries, startPeerRegistry } from '../../../../test/peers/registries.ts'
 import { generatePrivateKey, publicPem, readPrivateKeyFile, writePrivateKey } from '../keys/key-file.ts'
 import { memoryKey } from '../keys/memory-key.ts'
 import type { SignatureKey } from '../keys/signature-key.ts'
@@ -40,57 +37,8 @@ const places: readonly Place[] = [
       return { host: `127.0.0.1:${server.port}`, stop: () => server.close() }
     },
   },
-  { name: 'distribution 3', start: async (dir) => launch(await goPeer(goPeers.distribution3), (port) => distribution(port, dir)) },
-  {
-    name: 'distribution 2.8',
-    start: async (dir) => launch(await debianPeer('docker-registry', 'usr/bin/docker-registry'), (port) => distribution(port, dir)),
-  },
-  {
-    name: 'the registry of go-containerregistry, without the referrers API',
-    start: async () => launch(await goPeer(goPeers.crane), async (port) => ['registry', 'serve', '--address', `127.0.0.1:${port}`]),
-  },
+  ...peerRegistries.map((peer) => ({ name: peer.name, start: (directory: string) => startPeerRegistry(peer, { directory }) })),
 ]
-
-async function distribution(port: number, dir: string): Promise<string[]> {
-  const file = path.join(dir, 'config.yml')
-  const storage = { filesystem: { rootdirectory: path.join(dir, 'registry') } }
-  // JSON is YAML.
-  await writeFile(file, JSON.stringify({ version: 0.1, log: { level: 'error' }, storage, http: { addr: `127.0.0.1:${port}` } }))
-  return ['serve', file]
-}
-
-/** A program that does not tell which port it took, on a free one. */
-async function launch(program: string, args: (port: number) => Promise<string[]>): Promise<RunningRegistry> {
-  const port = await freePort()
-  const child = spawn(program, await args(port), { stdio: 'ignore', env: { OTEL_TRACES_EXPORTER: 'none' } })
-  const host = `127.0.0.1:${port}`
-  const deadline = performance.now() + 60_000
-  for (;;) {
-    const answered = await fetch(`http://${host}/v2/`).then(
-      ({ ok }) => ok,
-      () => false,
-    )
-    if (answered) return { host, stop: () => end(child) }
-    if (child.exitCode !== null || performance.now() > deadline) throw new Error(`${program} does not answer`)
-    await pause(20)
-  }
-}
-
-async function end(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return
-  const gone = once(child, 'exit')
-  child.kill('SIGKILL')
-  await gone
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const address = server.address()
-  await new Promise((resolve) => server.close(resolve))
-  if (address === null || typeof address === 'string') throw new Error('no port')
-  return address.port
-}
 
 let dir: string
 let cosign: string
@@ -148,7 +96,6 @@ describe.each(places)('through $name,', (place) => {
 
   beforeAll(async () => {
     const folder = await mkdtemp(path.join(dir, 'registry-'))
-    await mkdir(path.join(folder, 'registry'), { recursive: true })
     registry = await place.start(folder)
     const auth = Buffer.from(`${user.name}:${user.password}`).toString('base64')
     await writeFile(file('config.json'), JSON.stringify({ auths: { [registry.host]: { auth } } }))

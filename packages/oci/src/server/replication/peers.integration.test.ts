@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { goPeer, goPeers, peerMs } from '../../../../../test/peers/peers.ts'
+import { peerMs } from '../../../../../test/peers/peers.ts'
+import { distribution3 } from '../../../../../test/peers/registries.ts'
 import { pushReferrer } from '../../artifact.ts'
 import type { ContentSource, ContentTarget } from '../../content.ts'
 import { copy } from '../../copy.ts'
@@ -8,7 +9,7 @@ import { Layout } from '../../layout/layout.ts'
 import { parseManifest } from '../../manifest.ts'
 import { administer } from '../../testing/administration.ts'
 import { collect, pushImage, pushIndex } from '../../testing/content.ts'
-import { startDistribution } from '../../testing/distribution.ts'
+import { startPeer } from '../../testing/peer.ts'
 import { type RunningRegistry, reader, startRegistry, temporaryDirectory } from '../../testing/registry.ts'
 import type { MirrorEntry } from './mirror-status.ts'
 
@@ -45,11 +46,11 @@ async function run(registry: RunningRegistry, name: string): Promise<MirrorEntry
 
 describe('with distribution 3, which has no referrers API', () => {
   beforeAll(async () => {
-    await goPeer(goPeers.distribution3)
+    await distribution3.program()
   }, peerMs)
 
   it('a mirror carries everything there and back, signatures included', async () => {
-    const peer = await startDistribution()
+    const peer = await startPeer(distribution3)
     const common = { registry: peer.host, plainHttp: true, repositories: ['bundles/**'] }
     const source = await startRegistry({ mirrors: [{ ...common, name: 'away', direction: 'push' }] })
     const [app, other] = [
@@ -67,24 +68,24 @@ describe('with distribution 3, which has no referrers API', () => {
   })
 
   it('a mirror that broke off with the other registry goes on where it was', async () => {
-    const first = await startDistribution()
-    const mirror = { name: 'away', direction: 'push' as const, registry: first.host, plainHttp: true, repositories: ['app/**'] }
+    const peer = await startPeer(distribution3)
+    const mirror = { name: 'away', direction: 'push' as const, registry: peer.host, plainHttp: true, repositories: ['app/**'] }
     const source = await startRegistry({ mirrors: [mirror] })
     const images = await fill(source.client().repository('app/a'), 1)
     expect(await run(source, 'away')).toMatchObject({ state: 'done' })
     const more = await fill(source.client().repository('app/b'), 11)
-    await first.kill()
+    await peer.stop()
     const broken = await run(source, 'away')
     expect(broken).toMatchObject({ state: 'failed' })
     expect(broken.errors.join()).toContain('app/b')
-    const again = await startDistribution(first)
+    await peer.restart()
     expect(await run(source, 'away')).toMatchObject({ state: 'done', errors: [] })
-    await expectWhole(again.registry.repository('app/a'), images)
-    await expectWhole(again.registry.repository('app/b'), more)
+    await expectWhole(peer.registry.repository('app/a'), images)
+    await expectWhole(peer.registry.repository('app/b'), more)
   })
 
   it('a cache of it gives an image with its signatures, each blob once, and goes on without it', async () => {
-    const peer = await startDistribution()
+    const peer = await startPeer(distribution3)
     const there = peer.registry.repository('team/app')
     const pushed = await fill(there, 1, 5_000_000)
     const host = 'images.example'
@@ -97,7 +98,7 @@ describe('with distribution 3, which has no referrers API', () => {
     if (index === undefined) throw new Error('not found')
     await Promise.all(layouts.map((layout) => copy(here, layout, index, { tag: '1.0', referrers: true })))
     for (const layout of layouts) await expectWhole(layout, pushed)
-    await peer.kill()
+    await peer.stop()
     await expectWhole(here, pushed)
     const ns = await cache.raw('GET', `/v2/team/app/manifests/1.0?ns=${host}`)
     expect(ns.headers.get('docker-content-digest')).toBe(pushed.index.digest)

@@ -2,13 +2,11 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { createHash, generateKeyPairSync, type KeyObject, sign } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdir, writeFile } from 'node:fs/promises'
-import { createServer as createHttpServer } from 'node:http'
-import { createServer } from 'node:net'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import path from 'node:path'
-import { setTimeout as pause } from 'node:timers/promises'
 import { goPeer, goPeers } from '../../../../../test/peers/peers.ts'
-
-const startMs = 60_000
+import { end, firstAnswer, freePorts } from '../../../../../test/peers/process.ts'
 
 export interface Services {
   readonly timestampUrl: string
@@ -28,26 +26,29 @@ export interface Services {
 /** Sigstore's own servers, on loopback: timestamp authority, Fulcio with an OIDC issuer of the test, Rekor on tiles. */
 export async function startServices(dir: string): Promise<Services> {
   const children: ChildProcess[] = []
-  const start = (program: string, args: readonly string[]): void => {
-    children.push(spawn(program, [...args], { stdio: 'ignore', cwd: dir }))
+  const start = (program: string, args: readonly string[]): ChildProcess => {
+    const child = spawn(program, [...args], { stdio: 'ignore', cwd: dir })
+    children.push(child)
+    return child
   }
   const oidc = await startIssuer()
   const stop = async (): Promise<void> => {
     oidc.close()
-    await Promise.all(
-      children.map(async (child) => {
-        if (child.exitCode !== null || child.signalCode !== null) return
-        child.kill('SIGKILL')
-        await once(child, 'close')
-      }),
-    )
+    await Promise.all(children.map((child) => end(child)))
   }
   try {
     const [tsaPort, fulcioPort, fulcioGrpc, fulcioMetrics, rekorPort, rekorGrpc, rekorMetrics] = await freePorts(7)
     const timestampUrl = `http://127.0.0.1:${tsaPort}`
-    start(await goPeer(goPeers.timestampServer), ['serve', '--host', '127.0.0.1', '--port', `${tsaPort}`, '--disable-ntp-monitoring'])
+    const authority = start(await goPeer(goPeers.timestampServer), [
+      'serve',
+      '--host',
+      '127.0.0.1',
+      '--port',
+      `${tsaPort}`,
+      '--disable-ntp-monitoring',
+    ])
     await writeFile(path.join(dir, 'fulcio.yaml'), fulcioConfig(oidc.url))
-    start(await goPeer(goPeers.fulcio), [
+    const fulcio = start(await goPeer(goPeers.fulcio), [
       'serve',
       ...['--ca', 'ephemeralca', '--ct-log-url', '', '--config-path', path.join(dir, 'fulcio.yaml')],
       ...['--host', '127.0.0.1', '--port', `${fulcioPort}`, '--grpc-host', '127.0.0.1', '--grpc-port', `${fulcioGrpc}`],
@@ -58,7 +59,7 @@ export async function startServices(dir: string): Promise<Services> {
     await writeFile(path.join(dir, 'rekor.pem'), log.privateKey.export({ type: 'pkcs8', format: 'pem' }))
     await writeFile(path.join(dir, 'rekor.pub'), log.publicKey.export({ type: 'spki', format: 'pem' }))
     await mkdir(path.join(dir, 'tiles'))
-    start(await goPeer(goPeers.rekorTiles), [
+    const rekor = start(await goPeer(goPeers.rekorTiles), [
       'serve',
       ...['--storage-dir', path.join(dir, 'tiles'), '--hostname', rekorOrigin, '--signer-filepath', path.join(dir, 'rekor.pem')],
       ...[
@@ -73,11 +74,11 @@ export async function startServices(dir: string): Promise<Services> {
       ],
     ])
     const fulcioUrl = `http://127.0.0.1:${fulcioPort}`
-    await writeFile(path.join(dir, 'tsa.pem'), await eventually(`${timestampUrl}/api/v1/timestamp/certchain`))
-    const bundle = JSON.parse(await eventually(`${fulcioUrl}/api/v2/trustBundle`)) as { chains: { certificates: string[] }[] }
+    await writeFile(path.join(dir, 'tsa.pem'), await answer(authority, `${timestampUrl}/api/v1/timestamp/certchain`))
+    const bundle = JSON.parse(await answer(fulcio, `${fulcioUrl}/api/v2/trustBundle`)) as { chains: { certificates: string[] }[] }
     await writeFile(path.join(dir, 'fulcio.pem'), (bundle.chains[0]?.certificates ?? []).join('\n'))
     const rekorUrl = `http://127.0.0.1:${rekorPort}`
-    await eventually(`${rekorUrl}/healthz`)
+    await answer(rekor, `${rekorUrl}/healthz`)
     return {
       timestampUrl,
       fulcioUrl,
@@ -96,27 +97,13 @@ export async function startServices(dir: string): Promise<Services> {
   }
 }
 
-/** What an address answers, as soon as it does. */
-async function eventually(url: string): Promise<string> {
-  const deadline = Date.now() + startMs
-  for (;;) {
-    const answer = await fetch(url).catch(() => undefined)
-    if (answer?.ok) return answer.text()
-    if (Date.now() > deadline) throw new Error(`${url} does not answer`)
-    await pause(100)
+/** What a server answers at an address, as soon as it does. */
+function answer(child: ChildProcess, url: string): Promise<string> {
+  const ask = async (): Promise<string | undefined> => {
+    const response = await fetch(url)
+    return response.ok ? response.text() : undefined
   }
-}
-
-async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'))
-  await Promise.all(servers.map((server) => once(server, 'listening')))
-  const ports = servers.map((server) => portOf(server.address()))
-  await Promise.all(servers.map((server) => once(server.close(), 'close')))
-  return ports
-}
-
-function portOf(address: ReturnType<ReturnType<typeof createServer>['address']>): number {
-  return typeof address === 'object' && address ? address.port : 0
+  return firstAnswer(child, ask, { name: url })
 }
 
 function fulcioConfig(issuer: string): string {
@@ -126,12 +113,12 @@ function fulcioConfig(issuer: string): string {
 /** An OIDC issuer: its configuration, its key, and tokens for any email. */
 async function startIssuer() {
   const { publicKey, privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 })
-  const server = createHttpServer((request, response) => {
+  const server = createServer((request, response) => {
     const document = request.url === '/keys' ? { keys: [jwkOf(publicKey)] } : configuration
     response.setHeader('content-type', 'application/json').end(JSON.stringify(document))
   }).listen(0, '127.0.0.1')
   await once(server, 'listening')
-  const url = `http://127.0.0.1:${portOf(server.address())}`
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
   const configuration = {
     issuer: url,
     jwks_uri: `${url}/keys`,
