@@ -1,13 +1,11 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { openSync } from 'node:fs'
 import { mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import https from 'node:https'
-import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { setTimeout as pause } from 'node:timers/promises'
 import { type Authority, createAuthority, createKeyPair, type IssuedCertificate, type IssueOptions, issueCertificate } from '@muster/pki'
+import { end, firstAnswer, freePorts } from '../peers/process.ts'
 
 /** Longest time until a server is ready or has ended, in milliseconds: generous, as test machines are small. */
 const patienceMs = 90_000
@@ -65,20 +63,13 @@ export async function startApiServer(bin: string): Promise<TestApiServer> {
     const args = Object.entries(flags).map(([name, value]) => `--${name}=${value}`)
     const child = spawn(path.join(bin, program), args, { cwd: directory, stdio: ['ignore', output, output] })
     running.set(program, child)
-    const end = performance.now() + patienceMs
-    while (!(await ready().catch(() => false))) {
-      if (child.exitCode !== null || performance.now() > end)
-        throw new Error(`${program} did not get ready: ${(await readFile(log, 'utf8')).slice(-2000)}`)
-      await pause(50)
-    }
+    const said = async (): Promise<string> => (await readFile(log, 'utf8')).slice(-2000)
+    await firstAnswer(child, async () => (await ready()) || undefined, { name: program, timeoutMs: patienceMs, log: said })
   }
-  const end = async (program: string, signal: 'SIGTERM' | 'SIGKILL') => {
+  const stop = async (program: string, signal: 'SIGTERM' | 'SIGKILL') => {
     const child = running.get(program)
     running.delete(program)
-    if (!child || child.exitCode !== null || child.signalCode !== null) return
-    const ended = once(child, 'exit')
-    child.kill(signal)
-    await ended
+    if (child) await end(child, signal)
   }
   const start = () =>
     launch(
@@ -132,8 +123,8 @@ export async function startApiServer(bin: string): Promise<TestApiServer> {
     )
 
   const dispose = async () => {
-    await end('kube-apiserver', 'SIGKILL')
-    await end('etcd', 'SIGKILL')
+    await stop('kube-apiserver', 'SIGKILL')
+    await stop('etcd', 'SIGKILL')
     await rm(directory, { recursive: true, force: true })
   }
   try {
@@ -161,10 +152,10 @@ export async function startApiServer(bin: string): Promise<TestApiServer> {
       await rename(`${files.servingCertificate}.new`, files.servingCertificate)
     },
     shownCertificate: async () => (await ask(`${url}/version`, { ...tls, rejectUnauthorized: false })).peer,
-    stop: (signal = 'SIGTERM') => end('kube-apiserver', signal),
+    stop: (signal = 'SIGTERM') => stop('kube-apiserver', signal),
     start,
     async crashEtcd() {
-      await end('etcd', 'SIGKILL')
+      await stop('etcd', 'SIGKILL')
       await startEtcd()
     },
     async compact() {
@@ -194,15 +185,6 @@ async function write(
     serviceAccountKey: await file('sa.key', made.serviceAccount.privateKey),
     serviceAccountPublic: await file('sa.pub', made.serviceAccount.publicKey),
   }
-}
-
-/** Ports that were free a moment ago, each another one. */
-async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'))
-  await Promise.all(servers.map((server) => once(server, 'listening')))
-  const ports = servers.map((server) => (server.address() as AddressInfo).port)
-  await Promise.all(servers.map((server) => once(server.close(), 'close')))
-  return ports
 }
 
 /** One request on a connection of its own. */
