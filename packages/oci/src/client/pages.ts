@@ -34,6 +34,20 @@ export async function* pages(transport: Transport, call: PagedCall): AsyncGenera
   }
 }
 
+/** Names in a page, which has them at a key; what is none is left out. */
+export function namesIn(page: Uint8Array, key: string, list: string, isName: (text: string) => boolean): string[] {
+  let json: unknown
+  try {
+    json = JSON.parse(new TextDecoder().decode(page))
+  } catch (cause) {
+    throw new OciError('BadResponse', `The list of ${list} is not JSON.`, { cause })
+  }
+  const names = typeof json === 'object' && json !== null ? (json as Record<string, unknown>)[key] : undefined
+  if (names === null) return []
+  if (!Array.isArray(names)) throw new OciError('BadResponse', `The list of ${list} has no "${key}".`)
+  return names.filter((name: unknown): name is string => typeof name === 'string' && isName(name))
+}
+
 /** RFC 8288; only an address of the same origin is followed. */
 export function nextLink(header: string | string[] | undefined, base: URL): URL | undefined {
   const text = Array.isArray(header) ? header.join(',') : (header ?? '')

@@ -14,7 +14,7 @@ import { isTag } from '../reference.ts'
 import { addReferrer, filterReferrers, readReferrers, referrersTag } from '../referrers.ts'
 import { downloadBlob } from './download.ts'
 import type { Answer } from './exchange.ts'
-import { pages } from './pages.ts'
+import { namesIn, pages } from './pages.ts'
 import { readAll, type Transport } from './transport.ts'
 import { emptyBody, Upload, uploadLocation } from './upload.ts'
 
@@ -170,7 +170,7 @@ export class Repository implements ContentSource, ContentTarget {
     const tags: string[] = []
     const call = { scope: this.#pull, headers: {}, signal: options.signal, path: this.#path('tags/list?n=1000'), orMissing: false }
     for await (const page of pages(this.#transport, call)) {
-      tags.push(...readTags(page ?? new Uint8Array(), this.#place('tags')))
+      tags.push(...namesIn(page ?? new Uint8Array(), 'tags', `tags of ${this.#place('tags')}`, isTag))
       if (tags.length > maximumTags) throw new OciError('TooLarge', `${this.host}/${this.name} has more than ${maximumTags} tags.`)
     }
     return tags
@@ -271,17 +271,4 @@ export class Repository implements ContentSource, ContentTarget {
 
 function contentType(answer: Answer): string | undefined {
   return answer.headers['content-type']?.split(';', 1)[0]?.trim().toLowerCase()
-}
-
-function readTags(bytes: Uint8Array, where: string): string[] {
-  let json: unknown
-  try {
-    json = JSON.parse(new TextDecoder().decode(bytes))
-  } catch (cause) {
-    throw new OciError('BadResponse', `The list of tags of ${where} is not JSON.`, { cause })
-  }
-  const tags: unknown = typeof json === 'object' && json !== null && 'tags' in json ? json.tags : undefined
-  if (tags === null) return []
-  if (!Array.isArray(tags)) throw new OciError('BadResponse', `The list of tags of ${where} has no "tags".`)
-  return tags.filter((tag: unknown): tag is string => typeof tag === 'string' && isTag(tag))
 }
