@@ -230,10 +230,9 @@ describe('kubectl’s exit code', () => {
 })
 
 describe('help', () => {
-  it('of every command has examples', async () => {
-    const pages = await helpPages([])
-    expect(pages.length).toBeGreaterThan(30)
-    for (const page of pages) {
+  it('has examples, and no colours without a terminal', async () => {
+    for (const command of [[], ['up'], ['key', 'create']]) {
+      const page = await run(muster, [...command, '--help'], { env: environment(asleep) })
       expect(page.stdout).toContain('\nExamples:\n')
       expect(page.stdout).not.toContain('\u001b[')
       expect(page.code).toBe(0)
@@ -260,11 +259,3 @@ describe('completion in bash', () => {
     expect(stdout.trim()).toBe(words)
   })
 })
-
-/** The help of a command and of all below it. */
-async function helpPages(command: readonly string[]): Promise<Outcome[]> {
-  const page = await run(muster, [...command, '--help'], { env: environment(asleep) })
-  const [, list = ''] = page.stdout.split('\nCommands:\n')
-  const names = [...list.matchAll(/^ {2}([a-z]+)\b/gm)].map(([, name]) => name ?? '').filter((name) => name !== 'help')
-  return [page, ...(await Promise.all(names.map((name) => helpPages([...command, name])))).flat()]
-}
