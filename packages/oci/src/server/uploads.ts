@@ -31,9 +31,13 @@ export interface UploadSession {
   file: BlobWriter | undefined
 }
 
+/** Takes a piece of content. A promise: nothing more is handed over until it is kept. */
+export type Take = (chunk: Uint8Array) => Promise<void> | undefined
+
 /** The bytes of a request, and how to cut it off. */
 export interface Incoming {
-  readonly content: AsyncIterable<Uint8Array>
+  /** Hands over all that comes; fails when it breaks off, or when taking fails. */
+  readonly read: (take: Take) => Promise<void>
   readonly cut: () => void
 }
 
@@ -115,14 +119,14 @@ export class Uploads {
       try {
         // A write that failed half-way may have left bytes that are not counted.
         await handle.truncate(session.size)
-        await this.#write(session, handle, incoming.content)
+        await this.#write(session, handle, incoming)
       } finally {
         await handle.close()
       }
     })
   }
 
-  async #write(session: UploadSession, handle: FileHandle, content: AsyncIterable<Uint8Array>): Promise<void> {
+  async #write(session: UploadSession, handle: FileHandle, incoming: Incoming): Promise<void> {
     const file = new BlobWriter(handle, session.size, session.hash, (size) => {
       session.size = size
       session.touchedMs = this.#now()
@@ -130,12 +134,11 @@ export class Uploads {
     session.file = file
     try {
       try {
-        for await (const chunk of content) {
+        await incoming.read((chunk) => {
           if (file.size + chunk.length > this.#limits.blobBytes)
             throw new Refusal(413, 'SIZE_INVALID', `a blob may have ${this.#limits.blobBytes} bytes`)
-          const behind = file.add(chunk)
-          if (behind !== undefined) await behind
-        }
+          return file.add(chunk)
+        })
       } finally {
         session.file = undefined
         // What came before the request broke off is kept.

@@ -1,6 +1,6 @@
 import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http'
 import { Refusal } from './refusal.ts'
-import type { Incoming } from './uploads.ts'
+import type { Incoming, Take } from './uploads.ts'
 
 /** One request being answered. */
 export interface Visit {
@@ -9,7 +9,7 @@ export interface Visit {
   readonly method: string
   readonly query: URLSearchParams
   /** Told how many bytes of the body have come, before the last of them are used; throwing refuses the rest. */
-  readonly arrived?: ((bytes: number) => Promise<void>) | undefined
+  readonly arrived?: ((bytes: number) => Promise<void> | undefined) | undefined
 }
 
 /** Answers with a body in memory; a HEAD request gets the headers only. */
@@ -33,6 +33,7 @@ function drain(request: IncomingMessage): void {
     bytes += chunk.length
     if (bytes > drainedBytes) request.destroy()
   })
+  request.resume()
 }
 
 function hasBody(request: IncomingMessage): boolean {
@@ -50,18 +51,61 @@ export function refuse(visit: Visit, refusal: Refusal): void {
 }
 
 export function incoming(visit: Visit): Incoming {
-  // A loop that throws would destroy the request, and the answer with it.
-  const content = visit.request.iterator({ destroyOnReturn: false })
-  return { content: visit.arrived === undefined ? content : told(content, visit.arrived), cut: () => visit.request.destroy() }
+  const { request, arrived } = visit
+  return {
+    read: (take) => readBody(request, arrived === undefined ? take : told(arrived, take)),
+    cut: () => request.destroy(),
+  }
 }
 
-async function* told(content: AsyncIterable<Uint8Array>, arrived: (bytes: number) => Promise<void>): AsyncGenerator<Uint8Array> {
+function told(arrived: (bytes: number) => Promise<void> | undefined, take: Take): Take {
   let bytes = 0
-  for await (const chunk of content) {
+  return (chunk) => {
     bytes += chunk.length
-    await arrived(bytes)
-    yield chunk
+    const allowed = arrived(bytes)
+    return allowed === undefined ? take(chunk) : allowed.then(() => take(chunk))
   }
+}
+
+/**
+ * Hands over what comes, in pieces of 16 KiB: too small and too many for a promise each, as a loop over the request would make. The
+ * request itself stays whole when taking throws, and the answer with it.
+ */
+function readBody(request: IncomingMessage, take: Take): Promise<void> {
+  if (request.readableEnded) return Promise.resolve()
+  const { promise, resolve, reject } = Promise.withResolvers<void>()
+  let over = false
+  let taking: Promise<void> | undefined
+  const stop = (settle: () => void): void => {
+    if (over) return
+    over = true
+    request.off('data', onData).off('end', onEnd).off('close', onClose).pause()
+    // Who still takes the last piece is not left behind.
+    if (taking === undefined) settle()
+    else taking.then(settle, reject)
+  }
+  const onData = (chunk: Uint8Array): void => {
+    try {
+      const busy = take(chunk)
+      if (busy === undefined) return
+      taking = busy
+      request.pause()
+      busy.then(
+        () => {
+          taking = undefined
+          if (!over) request.resume()
+        },
+        (error: unknown) => stop(() => reject(error)),
+      )
+    } catch (error) {
+      stop(() => reject(error))
+    }
+  }
+  const onEnd = (): void => stop(resolve)
+  const onClose = (): void => stop(() => reject(request.errored ?? new Error('the request broke off')))
+  if (request.destroyed) onClose()
+  else request.on('data', onData).once('end', onEnd).once('close', onClose).resume()
+  return promise
 }
 
 /** A request's body in memory. @throws Refusal SIZE_INVALID (413) */
@@ -70,11 +114,12 @@ export async function readRequest(visit: Visit, limit: number): Promise<Uint8Arr
   if (Number(visit.request.headers['content-length'] ?? 0) > limit) throw tooLarge()
   const chunks: Uint8Array[] = []
   let size = 0
-  for await (const chunk of incoming(visit).content) {
+  await incoming(visit).read((chunk) => {
     size += chunk.length
     if (size > limit) throw tooLarge()
     chunks.push(chunk)
-  }
+    return undefined
+  })
   return Buffer.concat(chunks)
 }
 

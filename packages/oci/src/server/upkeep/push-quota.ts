@@ -92,9 +92,9 @@ export class PushQuota {
     this.#release(session.id, claim)
   }
 
-  async #stepTo(claim: Claim, bytes: number): Promise<void> {
-    if (bytes > claim.bytes)
-      await this.#quotas.grow(claim, Math.ceil(bytes / stepBytes) * stepBytes).catch(() => this.#quotas.grow(claim, bytes))
+  #stepTo(claim: Claim, bytes: number): Promise<void> | undefined {
+    if (bytes <= claim.bytes) return undefined
+    return this.#quotas.grow(claim, Math.ceil(bytes / stepBytes) * stepBytes).catch(() => this.#quotas.grow(claim, bytes))
   }
 
   #release(id: string, claim: Claim): void {
