@@ -162,19 +162,23 @@ async function restore(
 async function forgetUpdates(api: ClusterApi, object: KubeObject, signal: AbortSignal | undefined): Promise<KubeObject> {
   const isUpdate = (entry: { manager?: string; operation?: string; subresource?: string }): boolean =>
     entry.manager === fieldManager && entry.operation === 'Update' && (entry.subresource ?? '') === ''
-  const entries = object.metadata.managedFields ?? []
-  if (!entries.some(isUpdate)) return object
-  const { resourceVersion } = object.metadata
-  const patch = [
-    { op: 'test', path: '/metadata/resourceVersion', value: resourceVersion },
-    { op: 'replace', path: '/metadata/managedFields', value: entries.filter((entry) => !isUpdate(entry)) },
-  ]
-  try {
-    return await api.patch(refOf(object), patch, { type: 'json', ...calling(signal) })
-  } catch (error) {
-    // Somebody wrote in between; the next apply tries again.
-    if (error instanceof KubeError && !error.transient) return object
-    throw error
+  let live = object
+  for (let attempt = 1; ; attempt++) {
+    const entries = live.metadata.managedFields ?? []
+    if (!entries.some(isUpdate)) return live
+    const patch = [
+      { op: 'test', path: '/metadata/resourceVersion', value: live.metadata.resourceVersion },
+      { op: 'replace', path: '/metadata/managedFields', value: entries.filter((entry) => !isUpdate(entry)) },
+    ]
+    try {
+      return await api.patch(refOf(object), patch, { type: 'json', ...calling(signal) })
+    } catch (error) {
+      if (!(error instanceof KubeError) || error.transient) throw error
+      // Somebody wrote in between, such as a controller its status. After some attempts the next apply tries again.
+      const found = attempt < writeAttempts ? await api.find(refOf(object), calling(signal)) : undefined
+      if (found === undefined) return live
+      live = found
+    }
   }
 }
 

@@ -138,6 +138,28 @@ describe('a correction that meets another write', () => {
   })
 })
 
+describe('a correction during which a controller writes its status', () => {
+  it('still leaves only one owner of what is signed', async () => {
+    const { plan } = await installer.install([service('busy', { ports: [{ name: 'http', port: 80 }] })], release)
+    const [planned] = plan.objects
+    if (planned === undefined) throw new Error('not planned')
+    const ref = refOf(planned.object)
+    await installer.meddle(ref, [{ op: 'replace', path: '/spec/ports/0/port', value: 7000 }], 'json')
+    let patches = 0
+    const api = installer.apiWith({
+      patch: async (what, patch, options) => {
+        patches += 1
+        const condition = { type: 'Busy', status: 'True', reason: 'Busy', message: '', lastTransitionTime: new Date().toISOString() }
+        if (patches === 1) await client.patch(ref, { status: { conditions: [condition] } }, { type: 'merge', subresource: 'status' })
+        return client.patch(what, patch, options)
+      },
+    })
+    const { object } = await applyObject(api, planned.object, { release, accepted: true })
+    expect(patches).toBe(2)
+    expect(fieldOwners(object).filter((owner) => owner.manager === fieldManager && owner.operation === 'Update')).toEqual([])
+  })
+})
+
 describe('a pod template gets back', () => {
   const pod = {
     containers: [
