@@ -10,6 +10,12 @@ const syncEveryBytes = 16 * 1024 * 1024
 const waitingBlocks = 4
 
 /**
+ * Bytes of one write. For larger ones the kernel takes larger pieces of memory; in a virtual machine those are often ones that its host
+ * has to provide first, and the copy into them then costs 2 s of CPU time for a GB.
+ */
+const writeBytes = 64 * 1024
+
+/**
  * Writes what comes to a file in large blocks: while some are on their way to the disk, the next one is filled, and hashed. After a failure
  * nothing more is written, and every call throws it.
  */
@@ -123,7 +129,9 @@ export class BlobWriter {
 
   async #write(bytes: Uint8Array): Promise<void> {
     const start = this.#written
-    await writeAll({ write: (part, offset) => this.#handle.write(part, offset, part.length - offset, start + offset) }, bytes)
+    const write = (part: Uint8Array, offset: number) =>
+      this.#handle.write(part, offset, Math.min(part.length - offset, writeBytes), start + offset)
+    await writeAll({ write }, bytes)
     this.#written += bytes.length
     this.#onWritten(this.#written)
     if (this.#written - this.#synced >= syncEveryBytes) this.#syncing ??= this.#sync(this.#written)
