@@ -88,7 +88,7 @@ describe('a site without a route to anywhere', () => {
       clusters: { name: string; releases: { name: string; digest: string; signedBy: string; ready: boolean }[] }[]
     }
     const release = clusters.find((cluster) => cluster.name === 'alpha')?.releases.find((one) => one.name === name)
-    expect(release).toMatchObject({ ready: true, digest: published.digest, signedBy: 'elsewhere' })
+    expect(release).toMatchObject({ ready: true, digest: published.digest, signedBy: 'elsewhere, reviewer' })
   })
 })
 
