@@ -1,12 +1,10 @@
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { Writable } from 'node:stream'
 import { pushArtifact, Registry, serveRegistry } from '@muster/oci'
 import { createAuthority, issueCertificate } from '@muster/pki'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { exitCodeOf } from '../errors.ts'
-import { program } from '../program.ts'
+import { runWith } from '../testing/run.ts'
 import { neededBy } from './registry-retain.ts'
 
 const user = (username: string) => ({ username, password: `${username}-password` })
@@ -44,30 +42,7 @@ async function instance() {
     onTestFinished(() => registry.close())
     return registry
   }
-  return { state, client, muster: (...args: string[]) => run(state, ['registry', ...args]) }
-}
-
-async function run(state: string, args: readonly string[]): Promise<{ code: number; out: string; err: string }> {
-  const printed = { out: '', err: '' }
-  const into = (stream: 'out' | 'err'): Writable =>
-    new Writable({
-      write(chunk, _encoding, done) {
-        printed[stream] += String(chunk)
-        done()
-      },
-    })
-  const surroundings = {
-    environment: { MUSTER_STATE: state },
-    signal: new AbortController().signal,
-    stdout: into('out'),
-    stderr: into('err'),
-  }
-  try {
-    await program(surroundings).parseAsync(['node', 'muster', ...args])
-    return { code: 0, ...printed }
-  } catch (error) {
-    return { code: exitCodeOf(error), out: printed.out, err: printed.err + (error instanceof Error ? error.message : '') }
-  }
+  return { state, client, muster: (...args: string[]) => runWith({ MUSTER_STATE: state }, 'registry', ...args) }
 }
 
 const layer = (text: string) => ({

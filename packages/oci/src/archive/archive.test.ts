@@ -107,9 +107,10 @@ describe('an archive', () => {
     expect(await readdir(join(file, '..'))).toEqual(['a.tar'])
   })
 
-  it('goes on at its last whole part after it was ended', async () => {
-    const file = join(await temporaryDirectory(), 'a.tar.zst')
-    const options = { partBytes: 4 * 1024 * 1024 }
+  const inParts = { partBytes: 4 * 1024 * 1024 }
+
+  /** Writes the archive up to its third part, as a process does that is ended there. */
+  async function endedInTheMiddle(file: string): Promise<void> {
     const dying = {
       ...entry(pathOf(blob.digest), layer),
       open: async function* () {
@@ -117,9 +118,14 @@ describe('an archive', () => {
         throw new Error('killed')
       },
     }
-    await expect(writeArchive(file, [...whole.slice(0, 3), dying], options)).rejects.toThrow('killed')
+    await expect(writeArchive(file, [...whole.slice(0, 3), dying], inParts)).rejects.toThrow('killed')
+  }
+
+  it('goes on at its last whole part after it was ended', async () => {
+    const file = join(await temporaryDirectory(), 'a.tar.zst')
+    await endedInTheMiddle(file)
     expect(await failure(Archive.open(file))).toBe('NotFound')
-    const { resumed } = await writeArchive(file, whole, options)
+    const { resumed } = await writeArchive(file, whole, inParts)
     expect(resumed).toBeGreaterThan(1024 * 1024)
     await readBack(file)
     expect((await readdir(join(file, '..'))).filter((name) => /partial|unfinished/.test(name))).toEqual([])
@@ -127,17 +133,9 @@ describe('an archive', () => {
 
   it('whose part was changed after it was ended starts there again', async () => {
     const file = join(await temporaryDirectory(), 'a.tar')
-    const options = { partBytes: 4 * 1024 * 1024 }
-    const dying = {
-      ...entry(pathOf(blob.digest), layer),
-      open: async function* () {
-        yield layer.subarray(0, 8_800_000)
-        throw new Error('killed')
-      },
-    }
-    await expect(writeArchive(file, [...whole.slice(0, 3), dying], options)).rejects.toThrow('killed')
+    await endedInTheMiddle(file)
     await appendFile(`${file}.part0001`, 'x')
-    expect((await writeArchive(file, whole, options)).resumed).toBe(0)
+    expect((await writeArchive(file, whole, inParts)).resumed).toBe(0)
     await readBack(file)
   })
 })
