@@ -287,7 +287,7 @@ describe('an agent', () => {
     const other = await fleet.publish(`other-${id}`, '1.0.0', 'apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: one\n')
     const waiting = {
       ...(await fleet.publish(`waiting-${id}`, '1.0.0', 'apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: two\n')),
-      dependsOn: [`broken-${id}`],
+      settings: { dependsOn: [{ release: `broken-${id}` }] },
     }
     await fleet.channel([good, broken, other, waiting])
     const report = await fleet.reported(

@@ -125,7 +125,7 @@ export class ReleasesWorker {
 
   #enqueueDependents(name: string): void {
     for (const entry of this.#options.wanted()?.content.releases ?? []) {
-      if (entry.dependsOn?.includes(name)) this.#controller.enqueue(entry.name)
+      if (entry.settings?.dependsOn?.some((dependency) => dependency.release === name)) this.#controller.enqueue(entry.name)
     }
   }
 }

@@ -59,6 +59,9 @@ export function structuralSchema(schema: z.ZodType): Json {
 }
 
 function structural(node: Json): Json {
+  // What may be anything: JSON Schema says so with nothing at all, a structural schema in a word of its own.
+  if (Object.keys(node).every((key) => key === '$schema' || key === 'description'))
+    return { ...node, 'x-kubernetes-preserve-unknown-fields': true }
   const result: Json = {}
   for (const [key, value] of Object.entries(node)) {
     if (key === '$schema') continue

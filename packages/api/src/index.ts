@@ -13,6 +13,22 @@ export { apiVersion, type Condition, conditionSchema, digestSchema, type KindDef
 export { type Placement, placementKind, placementReasons } from './placement.ts'
 export { type InventoryEntry, type Release, type ReleaseReason, releaseKind, releaseReasons } from './release.ts'
 export {
+  type ChosenCustomization,
+  type Customization,
+  type CustomizationLevel,
+  customizationLevels,
+  type Dependency,
+  type DriftMode,
+  environmentLabel,
+  type Grant,
+  groupLabel,
+  type OverlaySpec,
+  type OverlayTarget,
+  overlaySchema,
+  type ReleaseSettings,
+  releaseSettingsSchema,
+} from './release-settings.ts'
+export {
   type AuthoritySpec,
   type IdentityRuleSpec,
   type TrustPolicy,

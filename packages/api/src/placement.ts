@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import { type apiVersion, conditionSchema, digestSchema, type KindDefinition, nameSchema, type ObjectMeta } from './kind.ts'
+import { placementSettings } from './release-settings.ts'
 
 const spec = z.object({
   bundle: z.object({
@@ -17,6 +18,7 @@ const spec = z.object({
     matchLabels: z.record(z.string(), z.string()).optional(),
     all: z.boolean().optional(),
   }),
+  ...placementSettings,
 })
 
 const status = z.object({

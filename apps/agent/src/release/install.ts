@@ -18,7 +18,7 @@ import { BundleRefusal, type LoadedBundle, loadBundle, refusalOf, type WantedBun
 import { backoffMs } from '../clock.ts'
 import { codeOf, messageOf } from '../error.ts'
 import type { ReleaseContext, ReleaseServices, Step } from './context.ts'
-import type { AppliedContent, Outcome } from './runtime.ts'
+import { type AppliedContent, type Outcome, settingsText } from './runtime.ts'
 import { waitsForChannel } from './stale.ts'
 
 /** What is applied is applied again after so long, in milliseconds, in case a watch missed something. */
@@ -35,7 +35,11 @@ export const install: Step = async (services, context) => {
   const trust = services.trust.key(content)
   const { applied } = runtime
   const current =
-    applied !== undefined && runtime.complete && applied.digest === entry.bundle.digest && applied.namespace === entry.namespace
+    applied !== undefined &&
+    runtime.complete &&
+    applied.digest === entry.bundle.digest &&
+    applied.namespace === entry.namespace &&
+    applied.settings === settingsText(entry)
   const due = services.clock.now().getTime() - runtime.appliedAtMs >= resyncMs
   if (current && applied.trust === trust && !due) return undefined
   // The site may ask for more than the channel: before that is known nothing is taken, and what runs is left as it is.
@@ -131,7 +135,9 @@ async function applyBundle(
   const release = runtime.name
   const plan = await planRelease(client, bundle.objects, { release, namespace: entry.namespace, inventory: runtime.inventory, signal })
   const previous = runtime.applied?.digest ?? runtime.remembered?.digest
-  const same = previous === bundle.digest && (runtime.applied === undefined || runtime.applied.namespace === entry.namespace)
+  const same =
+    previous === bundle.digest &&
+    (runtime.applied === undefined || (runtime.applied.namespace === entry.namespace && runtime.applied.settings === settingsText(entry)))
   // What may be made is written down before it is made: a crash leaves nothing that prune does not know.
   runtime.inventory = unionInventory(runtime.inventory, plannedInventory(plan))
   await services.objects.write(context.live, runtime, runtime.outcome, signal)
@@ -172,6 +178,7 @@ async function applyBundle(
     digest: bundle.digest,
     version: bundle.version,
     namespace: entry.namespace,
+    settings: settingsText(entry),
     signedBy: bundle.signedBy,
     trust,
   }

@@ -20,9 +20,14 @@ export interface Tracked {
   generation?: number
 }
 
-/** What a channel's entry amounts to, as one string: the same bundle into another namespace is another target. */
+/** What a channel's entry amounts to, as one string: the same bundle into another namespace, or with other settings, is another target. */
 export function targetOf(entry: ChannelRelease | undefined): string | undefined {
-  return entry === undefined ? undefined : `${entry.bundle.digest} ${entry.namespace ?? ''}`
+  return entry === undefined ? undefined : `${entry.bundle.digest} ${entry.namespace ?? ''} ${settingsText(entry)}`
+}
+
+/** A release's settings as text: what was applied with others is applied anew. */
+export function settingsText({ settings }: Pick<ChannelRelease, 'settings'>): string {
+  return settings === undefined ? '' : JSON.stringify(settings)
 }
 
 /** Which content is applied: the same bundle into another namespace is another content. */
@@ -30,6 +35,8 @@ export interface AppliedContent {
   readonly digest: string
   readonly version: string
   readonly namespace: string | undefined
+  /** See `settingsText`. */
+  readonly settings: string
   readonly signedBy: readonly string[]
   /** By which publishers and policies it was verified. */
   readonly trust: string

@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { Cluster, Placement } from '@muster/api'
 import type { ChannelContent, ChannelRelease, PolicySource, Publisher } from '@muster/trust'
+import { settingsOf } from './release-settings.ts'
 import { selects } from './select.ts'
 
 /**
@@ -75,10 +76,12 @@ function desired({
 }: CompileOptions): Omit<ChannelContent, 'generation' | 'issuedAt' | 'expiresAt'> {
   const releases = placementsOf(cluster, placements).map((placement): ChannelRelease => {
     const { bundle, namespace } = placement.spec
+    const settings = settingsOf(placement, cluster)
     return {
       name: placement.metadata.name,
       bundle: { repository: bundle.repository, version: bundle.version, digest: bundle.digest, size: sizeOf(bundle) },
       ...(namespace === undefined ? {} : { namespace }),
+      ...(settings === undefined ? {} : { settings }),
     }
   })
   return {

@@ -1,4 +1,4 @@
-import { trustRulesSchema } from '@muster/api'
+import { type ReleaseSettings, releaseSettingsSchema, trustRulesSchema } from '@muster/api'
 import * as z from 'zod'
 import { TrustError } from '../errors.ts'
 import { readPublicKey } from '../keys/keys.ts'
@@ -18,8 +18,8 @@ export interface ChannelRelease {
   }
   /** Namespace for objects that name none. */
   readonly namespace?: string | undefined
-  /** Releases that must be ready first. */
-  readonly dependsOn?: readonly string[] | undefined
+  /** How it is brought here: customized, after what, corrected or only watched, as whom. Absent where nothing is said. */
+  readonly settings?: ReleaseSettings | undefined
 }
 
 /** The desired state of one cluster. */
@@ -64,7 +64,8 @@ export const targetSchema = z.strictObject({
     repository: z.string().min(1).max(255),
     version: z.string().min(1).max(128),
     namespace: name.optional(),
-    dependsOn: z.array(name).max(256).optional(),
+    /** JSON text of the settings: TUF's canonical JSON has no fractions, and values of parameters may be any. */
+    settings: z.string().min(2).max(1_048_576).optional(),
   }),
 })
 type Target = z.infer<typeof targetSchema>
@@ -98,7 +99,7 @@ export function toTargets(content: ChannelContent): Record<string, Target> {
         repository: release.bundle.repository,
         version: release.bundle.version,
         ...(release.namespace === undefined ? {} : { namespace: release.namespace }),
-        ...(release.dependsOn === undefined ? {} : { dependsOn: [...release.dependsOn] }),
+        ...(release.settings === undefined ? {} : { settings: JSON.stringify(release.settings) }),
       },
     },
   ])
@@ -127,12 +128,12 @@ export function toContent(version: number, expires: string, targets: Record<stri
   const releases = Object.entries(targets)
     .sort(([a], [b]) => (a < b ? -1 : 1))
     .map(([key, target]): ChannelRelease => {
-      const { repository, version, namespace, dependsOn } = target.custom
+      const { repository, version, namespace, settings } = target.custom
       return {
         name: key,
         bundle: { repository, version, digest: `sha256:${target.hashes.sha256}`, size: target.length },
         ...(namespace === undefined ? {} : { namespace }),
-        ...(dependsOn === undefined ? {} : { dependsOn }),
+        ...(settings === undefined ? {} : { settings: releaseSettingsSchema.parse(JSON.parse(settings)) }),
       }
     })
   const { cluster, issuedAt, empty, publishers, policies, prune } = muster
@@ -141,9 +142,11 @@ export function toContent(version: number, expires: string, targets: Record<stri
       'ChannelMalformed',
       `The channel of ${cluster} has ${releases.length} releases and ${empty ? 'says' : 'does not say'} that it is empty.`,
     )
-  const missing = releases.flatMap((release) => release.dependsOn ?? []).find((dependency) => !Object.hasOwn(targets, dependency))
+  const missing = releases
+    .flatMap((release) => release.settings?.dependsOn ?? [])
+    .find((one) => (one.cluster ?? muster.cluster) === muster.cluster && !Object.hasOwn(targets, one.release))
   if (missing !== undefined)
-    throw new TrustError('ChannelMalformed', `A release in the channel of ${cluster} depends on ${missing}, which is not in it.`)
+    throw new TrustError('ChannelMalformed', `A release in the channel of ${cluster} depends on ${missing.release}, which is not in it.`)
   for (const publisher of publishers) readPublicKey(publisher.publicKey)
   return {
     cluster,

@@ -33,7 +33,7 @@ const content: ChannelContent = {
       name: 'podinfo',
       bundle: { repository: 'bundles/podinfo', version: '1.0.0', digest: `sha256:${'2'.repeat(64)}`, size: 1234 },
       namespace: 'podinfo',
-      dependsOn: ['database'],
+      settings: { dependsOn: [{ release: 'database' }], prune: { maxShare: 0.25 }, drift: { mode: 'correct' } },
     },
   ],
   publishers: [{ name: 'publisher', publicKey: stranger.publicKey }],
@@ -97,7 +97,8 @@ describe('a channel', () => {
     if (!first) throw new Error('the sample has releases')
     for (const broken of [
       { ...content, releases: [first, first] },
-      { ...content, releases: [{ ...first, dependsOn: ['missing'] }] },
+      { ...content, releases: [{ ...first, settings: { dependsOn: [{ release: 'missing' }] } }] },
+      { ...content, releases: [{ ...first, settings: { prune: { maxShare: 2 } } }] },
       { ...content, releases: [{ ...first, name: '__proto__' }] },
       { ...content, releases: [{ ...first, bundle: { ...first.bundle, size: 1.5 } }] },
       { ...content, releases: [{ ...first, bundle: { ...first.bundle, digest: 'sha512:00' } }] },
