@@ -6,6 +6,7 @@ import { nonRoot } from './base/accounts.ts'
 import { buildBinary } from './binary/binary.ts'
 import type { Tools } from './command.ts'
 import type { BuildContext, BuiltContent, ImageSource } from './context.ts'
+import { buildDebian } from './debian/debian.ts'
 import { ImageError } from './errors.ts'
 import { buildGo } from './go/go.ts'
 import type { Layer } from './layer.ts'
@@ -118,7 +119,8 @@ function buildContent(recipe: ImageRecipe, context: BuildContext): Promise<Built
   if (recipe.go !== undefined) return buildGo(recipe.go, context)
   if (recipe.node !== undefined) return buildNode(recipe.node, context)
   if (recipe.binary !== undefined) return buildBinary(recipe.binary, context)
-  throw new ImageError('RecipeInvalid', 'The recipe says neither go nor node nor binary.')
+  if (recipe.debian !== undefined) return buildDebian(recipe.debian, context)
+  throw new ImageError('RecipeInvalid', 'The recipe says neither go nor node nor binary nor debian.')
 }
 
 /** OCI image spec, config.md. Key order is part of the digest. */

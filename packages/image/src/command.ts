@@ -4,7 +4,7 @@ import { ImageError } from './errors.ts'
 /** Programs of the host that builds use, with the words that say how to get them. */
 const howToGet: Readonly<Record<string, string>> = {
   go: 'Install Go (on Debian: apt-get install golang; or the toolchain of the Go project, on PATH)',
-  'apt-get': 'The base of Node images is made of Debian packages: build on Debian or Ubuntu, or in a container of one',
+  'apt-get': 'Images of Node and of Debian packages are made with apt: build on Debian or Ubuntu, or in a container of one',
   'dpkg-deb': 'Install dpkg (it is part of Debian and Ubuntu: apt-get install dpkg)',
   node: 'Run npm install in the folder of Muster: Node comes with it as a package',
   npm: 'Install npm (on Debian: apt-get install npm; it comes with Node too)',

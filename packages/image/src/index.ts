@@ -1,4 +1,5 @@
 export { writeImageArchive } from './archive.ts'
+export { hostDebianSources } from './base/apt-sources.ts'
 export { type BuildOptions, type BuiltImage, type BuiltLayer, buildImage } from './build.ts'
 export type { ToolName, Tools } from './command.ts'
 export type { ImageSource } from './context.ts'

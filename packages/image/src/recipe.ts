@@ -75,6 +75,22 @@ const nodeSchema = z
 
 const binarySchema = z.strictObject({ path: z.string().min(1), to: inImage, files: files.optional() })
 
+const packageName = '[a-z0-9][a-z0-9+.-]+'
+
+const debianSchema = z.strictObject({
+  suite: z.string().regex(/^[a-z][a-z0-9]*$/, 'must be the codename of a release of Debian, such as bookworm'),
+  packages: z
+    .array(z.string().regex(new RegExp(`^${packageName}(=[A-Za-z0-9.+:~-]+)?$`), 'must be the name of a Debian package, or name=version'))
+    .min(1)
+    .max(256),
+  omit: z
+    .array(z.string().regex(new RegExp(`^${packageName}$`), 'must be the name of a Debian package'))
+    .max(256)
+    .optional(),
+  exclude: z.array(z.string().min(1).max(512)).max(256).optional(),
+  files: files.optional(),
+})
+
 const recipeSchema = z
   .strictObject({
     name: z
@@ -88,6 +104,7 @@ const recipeSchema = z
     go: goSchema.optional(),
     node: nodeSchema.optional(),
     binary: binarySchema.optional(),
+    debian: debianSchema.optional(),
     entrypoint: z.array(z.string()).min(1).optional(),
     args: z.array(z.string()).optional(),
     env: environment.optional(),
@@ -115,8 +132,12 @@ const recipeSchema = z
     labels: z.record(z.string().min(1), text).optional(),
   })
   .refine(
-    (recipe) => [recipe.go, recipe.node, recipe.binary].filter((kind) => kind !== undefined).length === 1,
-    'needs exactly one of go, node and binary',
+    (recipe) => [recipe.go, recipe.node, recipe.binary, recipe.debian].filter((kind) => kind !== undefined).length === 1,
+    'needs exactly one of go, node, binary and debian',
+  )
+  .refine(
+    (recipe) => recipe.debian === undefined || recipe.entrypoint !== undefined,
+    'needs an entrypoint: which of the programs in the packages is started',
   )
 
 /** How an image is made from source: what `image.yaml` says, checked. */
@@ -126,6 +147,7 @@ export type ImageRecipeInput = z.input<typeof recipeSchema>
 export type GoRecipe = NonNullable<ImageRecipe['go']>
 export type NodeRecipe = NonNullable<ImageRecipe['node']>
 export type BinaryRecipe = NonNullable<ImageRecipe['binary']>
+export type DebianRecipe = NonNullable<ImageRecipe['debian']>
 
 /**
  * Reads a recipe from disk.

@@ -1,6 +1,6 @@
 import { chmod, copyFile, lstat, mkdir, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type AptSource, nodeImageSources, parseDeb822Sources, parseOneLineSources } from './apt-sources.ts'
+import { hostDebianSources } from '@muster/image'
 import { fileDigest } from './content-key.ts'
 import type { BuildStep } from './go-build.ts'
 import type { NodeRecipe } from './recipe.ts'
@@ -81,7 +81,7 @@ export async function buildNodeImage(o: {
     // A mount namespace of its own: whatever happens to mmdebstrap, nothing stays mounted.
     args: [
       ...['--mount', '--propagation', 'private', 'mmdebstrap', '--mode=root', '--variant=essential', '--format=tar'],
-      ...[`--include=${recipe.packages.join(',')}`, recipe.suite, archive, ...(await hostSources(recipe.suite))],
+      ...[`--include=${recipe.packages.join(',')}`, recipe.suite, archive, ...(await hostDebianSources(recipe.suite))],
     ],
     timeoutMs: bootstrapTimeoutMs,
     onLine: (line) => step('bootstrapping', line.replace(/^I: /, '')),
@@ -156,18 +156,4 @@ export function packageList(status: string): string {
     return [`${name}\t${field('Version') ?? ''}\t${field('Architecture') ?? ''}`]
   })
   return `${lines.sort().join('\n')}\n`
-}
-
-/** The host's own package sources, where they serve for this suite. */
-async function hostSources(suite: string): Promise<string[]> {
-  const read = (path: string): Promise<string> => readFile(path, 'utf8').catch(() => '')
-  const sources: AptSource[] = parseOneLineSources(await read('/etc/apt/sources.list'))
-  const dir = '/etc/apt/sources.list.d'
-  for (const name of (await readdir(dir).catch(() => [])).sort()) {
-    if (name.endsWith('.list')) sources.push(...parseOneLineSources(await read(join(dir, name))))
-    if (name.endsWith('.sources')) sources.push(...parseDeb822Sources(await read(join(dir, name))))
-  }
-  const release = await read('/etc/os-release')
-  const value = (key: string): string => new RegExp(`^${key}="?([^"\\n]*)"?$`, 'm').exec(release)?.[1] ?? ''
-  return nodeImageSources(sources, { id: value('ID'), codename: value('VERSION_CODENAME') }, suite)
 }

@@ -1,3 +1,5 @@
+import { readdir, readFile } from 'node:fs/promises'
+
 /** One package source of apt, whichever of its two file formats it was written in. */
 export interface AptSource {
   readonly uris: readonly string[]
@@ -50,13 +52,29 @@ export function parseDeb822Sources(text: string): AptSource[] {
 }
 
 /**
- * The sources that a node image of a suite is made from, as lines for mmdebstrap: those of the host, with its mirrors, where
- * the host is Debian; where its release is another, the same mirrors with the suite put in. None where the host is no
- * Debian: mmdebstrap then uses Debian's own address. Sources signed by anybody else's key are left out.
+ * The sources of a suite of Debian as this host reaches them, as lines of sources.list(5). None where the host is no Debian.
+ */
+export async function hostDebianSources(suite: string): Promise<string[]> {
+  const read = (path: string): Promise<string> => readFile(path, 'utf8').catch(() => '')
+  const sources: AptSource[] = parseOneLineSources(await read('/etc/apt/sources.list'))
+  const dir = '/etc/apt/sources.list.d'
+  for (const name of (await readdir(dir).catch(() => [])).sort()) {
+    if (name.endsWith('.list')) sources.push(...parseOneLineSources(await read(`${dir}/${name}`)))
+    if (name.endsWith('.sources')) sources.push(...parseDeb822Sources(await read(`${dir}/${name}`)))
+  }
+  const release = await read('/etc/os-release')
+  const value = (key: string): string => new RegExp(`^${key}="?([^"\\n]*)"?$`, 'm').exec(release)?.[1] ?? ''
+  return debianSources(sources, { id: value('ID'), codename: value('VERSION_CODENAME') }, suite)
+}
+
+/**
+ * The sources of a suite, as lines of sources.list(5): those of the host, with its mirrors, where the host is Debian; where its
+ * release is another, the same mirrors with the suite put in. None where the host is no Debian. Sources signed by anybody
+ * else's key are left out.
  *
  * @param host what /etc/os-release says: ID and VERSION_CODENAME
  */
-export function nodeImageSources(sources: readonly AptSource[], host: { id: string; codename: string }, suite: string): string[] {
+export function debianSources(sources: readonly AptSource[], host: { id: string; codename: string }, suite: string): string[] {
   const lines = new Set<string>()
   const base = (name: string): string => name.replace(/(-updates|-security|\/updates)$/, '')
   for (const own of [suite, ...(host.id === 'debian' ? [host.codename] : [])]) {

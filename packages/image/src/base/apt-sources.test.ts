@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { nodeImageSources, parseDeb822Sources, parseOneLineSources } from './apt-sources.ts'
+import { debianSources, parseDeb822Sources, parseOneLineSources } from './apt-sources.ts'
 
 const debian12 = `Types: deb
 # a comment
@@ -16,9 +16,9 @@ Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
 `
 const key = '[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]'
 
-describe('the package sources of a node image', () => {
+describe('the package sources of a suite of Debian', () => {
   it('are those of a host of the same release, mirrors included', () => {
-    expect(nodeImageSources(parseDeb822Sources(debian12), { id: 'debian', codename: 'bookworm' }, 'bookworm')).toEqual([
+    expect(debianSources(parseDeb822Sources(debian12), { id: 'debian', codename: 'bookworm' }, 'bookworm')).toEqual([
       `deb ${key} http://mirror.example/debian bookworm main`,
       `deb ${key} http://mirror.example/debian bookworm-updates main`,
       `deb ${key} http://mirror.example/debian-security bookworm-security main`,
@@ -31,7 +31,7 @@ deb [arch=amd64 signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http:/
 deb-src http://mirror.example/debian bookworm main
 deb http://mirror.example/debian bookworm-updates main
 `
-    expect(nodeImageSources(parseOneLineSources(text), { id: 'debian', codename: 'bookworm' }, 'bookworm')).toEqual([
+    expect(debianSources(parseOneLineSources(text), { id: 'debian', codename: 'bookworm' }, 'bookworm')).toEqual([
       `deb ${key} http://mirror.example/debian bookworm main`,
       'deb http://mirror.example/debian bookworm-updates main',
     ])
@@ -39,7 +39,7 @@ deb http://mirror.example/debian bookworm-updates main
 
   it('are the mirrors of a host of another release, with the suite put in', () => {
     const trixie = parseDeb822Sources(debian12.replaceAll('bookworm', 'trixie'))
-    expect(nodeImageSources(trixie, { id: 'debian', codename: 'trixie' }, 'bookworm')).toEqual([
+    expect(debianSources(trixie, { id: 'debian', codename: 'trixie' }, 'bookworm')).toEqual([
       `deb ${key} http://mirror.example/debian bookworm main`,
       `deb ${key} http://mirror.example/debian bookworm-updates main`,
       `deb ${key} http://mirror.example/debian-security bookworm-security main`,
@@ -65,15 +65,15 @@ URIs: http://off.example/debian
 Suites: bookworm
 Components: main
 `
-    const lines = nodeImageSources(parseDeb822Sources(text), { id: 'debian', codename: 'bookworm' }, 'bookworm')
+    const lines = debianSources(parseDeb822Sources(text), { id: 'debian', codename: 'bookworm' }, 'bookworm')
     expect(lines).toHaveLength(3)
     expect(lines.join()).not.toMatch(/vendor|backports|off\.example/)
   })
 
   it('are none on a host that is no Debian, or has only its updates', () => {
     const ubuntu = parseOneLineSources('deb http://mirror.example/ubuntu noble main universe\n')
-    expect(nodeImageSources(ubuntu, { id: 'ubuntu', codename: 'noble' }, 'bookworm')).toEqual([])
+    expect(debianSources(ubuntu, { id: 'ubuntu', codename: 'noble' }, 'bookworm')).toEqual([])
     const updates = parseOneLineSources('deb http://mirror.example/debian bookworm-updates main\n')
-    expect(nodeImageSources(updates, { id: 'debian', codename: 'bookworm' }, 'bookworm')).toEqual([])
+    expect(debianSources(updates, { id: 'debian', codename: 'bookworm' }, 'bookworm')).toEqual([])
   })
 })
