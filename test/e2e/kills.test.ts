@@ -108,7 +108,7 @@ async function settle(bundle: PublishedBundle, on: readonly string[]): Promise<v
   await eventually(
     async () => {
       const wait = { signal: AbortSignal.timeout(patienceMs), deadlineMs: 60_000 }
-      await placed(client('hub'), { name, bundle, namespace: name, clusters: on }, wait)
+      await placed(client('hub'), { metadata: { name }, spec: { bundle, namespace: name, clusters: { names: [...on] } } }, wait)
       return true
     },
     { withinMs: patienceMs, everyMs: 250, what: `${bundle.version} is on ${on.join(', ')} and nowhere else` },

@@ -4,6 +4,7 @@ import { registerBundle } from './registration/bundle.ts'
 import { registerDelivery } from './registration/delivery.ts'
 import { registerFleet } from './registration/fleet.ts'
 import { registerRegistry } from './registration/registry.ts'
+import { registerRelease } from './registration/release.ts'
 import { registerRelocate } from './registration/relocate.ts'
 import { registerShell } from './registration/shell.ts'
 import { registerTrust } from './registration/trust.ts'
@@ -47,6 +48,7 @@ export function program(surroundings: Surroundings): Command {
 
   registerFleet(command, context)
   registerDelivery(command, context)
+  registerRelease(command, context)
   registerBundle(command, context)
   registerTrust(command, context)
   registerVerify(command, context)

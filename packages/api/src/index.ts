@@ -10,7 +10,7 @@ export {
 export { customResourceDefinition, structuralSchema } from './crd.ts'
 export { type EnclavePolicy, enclavePolicyKind, enclavePolicySpecSchema } from './enclave-policy.ts'
 export { apiVersion, type Condition, conditionSchema, digestSchema, type KindDefinition, nameSchema, type ObjectMeta } from './kind.ts'
-export { type Placement, placementKind, placementReasons } from './placement.ts'
+export { type Placement, placementKind, placementReasons, writtenPlacementSchema } from './placement.ts'
 export { type InventoryEntry, type Release, type ReleaseReason, releaseKind, releaseReasons } from './release.ts'
 export {
   type ChosenCustomization,
@@ -28,6 +28,7 @@ export {
   type ReleaseSettings,
   releaseSettingsSchema,
 } from './release-settings.ts'
+export { type Selectable, selects } from './select.ts'
 export {
   type AuthoritySpec,
   type IdentityRuleSpec,

@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { type apiVersion, conditionSchema, digestSchema, type KindDefinition, nameSchema, type ObjectMeta } from './kind.ts'
+import { apiVersion, conditionSchema, digestSchema, type KindDefinition, nameSchema, type ObjectMeta } from './kind.ts'
 import { placementSettings } from './release-settings.ts'
 
 const spec = z.object({
@@ -19,6 +19,27 @@ const spec = z.object({
     all: z.boolean().optional(),
   }),
   ...placementSettings,
+})
+
+const { bundle, ...besideBundle } = spec.shape
+
+/**
+ * A Placement as it stands in a file. Unlike in the hub's API, its bundle need not be said in full: what is left out is looked up in the
+ * registry, so that a file can be kept from one version to the next. Unknown fields are mistakes.
+ */
+export const writtenPlacementSchema = z.strictObject({
+  apiVersion: z.literal(apiVersion),
+  kind: z.literal('Placement'),
+  metadata: z.strictObject({
+    name: nameSchema,
+    labels: z.record(z.string(), z.string()).optional(),
+    annotations: z.record(z.string(), z.string()).optional(),
+  }),
+  spec: z.strictObject({
+    ...besideBundle,
+    bundle: z.strictObject(bundle.partial().shape).optional(),
+    clusters: z.strictObject(besideBundle.clusters.shape),
+  }),
 })
 
 const status = z.object({

@@ -133,11 +133,14 @@ describe('muster bundle', () => {
       expect((await run('diff', 'bundles/shop:stable', 'bundles/shop:1.1.0')).out).toContain('shop 1.0.0 → 1.1.0')
 
       const context = contextOf(surroundings(), {})
-      const [stable, newer] = [await bundleOf(context, 'shop', 'stable', undefined), await bundleOf(context, 'shop', '1.1.0', undefined)]
+      const [stable, newer] = [
+        await bundleOf(context, 'bundles/shop', 'stable', undefined),
+        await bundleOf(context, 'bundles/shop', '1.1.0', undefined),
+      ]
       expect(stable).toMatchObject({ repository: 'bundles/shop', version: '1.0.0', digest: expect.stringMatching(/^sha256:/) })
       expect(newer).toMatchObject({ version: '1.1.0' })
-      await expect(bundleOf(context, 'shop', undefined, undefined)).rejects.toThrow('Published are: 1.0.0, 1.1.0')
-      await expect(bundleOf(context, 'shop', 'none', undefined)).rejects.toThrow('no channel')
+      await expect(bundleOf(context, 'bundles/shop', undefined, undefined)).rejects.toThrow('Published are: 1.0.0, 1.1.0')
+      await expect(bundleOf(context, 'bundles/shop', 'none', undefined)).rejects.toThrow('no channel')
     } finally {
       await registry.close()
     }

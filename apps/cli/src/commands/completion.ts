@@ -21,7 +21,7 @@ function wordsOfArgument(command: Command, argument: Argument): Words {
 
 function wordsOfOption(option: Option): Words {
   if (option.argChoices) return { fixed: option.argChoices }
-  return option.long === '--on' ? { listed: 'clusters' } : undefined
+  return option.long === '--on' || option.long === '--cluster' ? { listed: 'clusters' } : undefined
 }
 
 const help = '--help'

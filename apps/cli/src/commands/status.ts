@@ -1,5 +1,5 @@
 import { apiVersion, type Cluster } from '@muster/api'
-import { type ClusterStatus, type FleetStatus, fleetStatus } from '@muster/fleet'
+import { type ClusterStatus, type FleetStatus, fleetStatus, shortDigest } from '@muster/fleet'
 import type { KubeObject } from '@muster/kube'
 import { type Context, withCluster } from '../context.ts'
 import { table } from '../table.ts'
@@ -52,8 +52,4 @@ function remarks(cluster: ClusterStatus): string[] {
       : []),
     ...cluster.releases.filter((release) => !release.ready).map((release) => `${cluster.name}/${release.name}: ${release.message}`),
   ]
-}
-
-function shortDigest(digest: string): string {
-  return digest.slice(0, 'sha256:'.length + 12)
 }

@@ -271,8 +271,8 @@ function exampleSteps(context: Context, made: Progress): Step[] {
       run: async () => {
         const hub = await clientOf(context, 'hub')
         try {
-          await place(hub, needed(request), context.signal)
-          await placed(hub, needed(request), { signal: context.signal, deadlineMs: patienceMs })
+          const placement = await place(hub, needed(request), context.signal)
+          await placed(hub, placement, { signal: context.signal, deadlineMs: patienceMs })
         } finally {
           hub.close()
         }

@@ -26,7 +26,8 @@ export function registerDelivery(command: Command, context: () => Context): void
   command
     .command('place')
     .description('Place a published bundle on clusters, or change where it is placed.')
-    .argument('<name>', 'name of the bundle; of the release, too')
+    .argument('[name]', 'name of the bundle; of the release, too')
+    .option('-f, --file <file>', 'take what is said of it from a file with Placements: overlays, order, rollout, and where')
     .option('--version <version>', 'which version, or a channel such as stable; the newest when there is only one, else the one placed now')
     .option('--namespace <namespace>', "namespace for the bundle's objects (default: the bundle's name)")
     .option('--on <clusters>', 'names of clusters, separated by commas', (value: string) => value.split(',').filter((name) => name !== ''))
@@ -38,7 +39,9 @@ export function registerDelivery(command: Command, context: () => Context): void
         ['muster place podinfo --on alpha,bravo', 'run it on both'],
         ['muster place podinfo --version 6.9.2 --on alpha', 'another version, on one'],
         ['muster place podinfo --nowhere', 'take it away'],
+        ['muster place -f placement.yaml', 'all that a Placement can say (docs/kinds/placement.md)'],
+        ['muster place -f placement.yaml --version 6.9.2', 'the same with another version'],
       ]),
     )
-    .action(async (name: string, options) => (await import('../commands/place.ts')).placeBundle(context(), name, options))
+    .action(async (name: string | undefined, options) => (await import('../commands/place.ts')).placeBundle(context(), name, options))
 }

@@ -1,10 +1,7 @@
-import { open } from 'node:fs/promises'
 import { type EffectivePolicy, mergePolicies, type PolicySource, readPolicy, TrustError } from '@muster/trust'
 import { parseAllDocuments } from 'yaml'
-import { Failure, UsageError } from '../errors.ts'
-
-/** Larger files are no policies and no keys. */
-const maxBytes = 4 * 1024 * 1024
+import { UsageError } from '../errors.ts'
+import { readTextFile } from '../text-file.ts'
 
 export interface PolicyOptions {
   /** Files with `TrustPolicy` and `EnclavePolicy` objects, in YAML or JSON. */
@@ -23,8 +20,8 @@ export interface LoadedPolicy {
 export async function loadPolicy({ policy: files = [], key }: PolicyOptions): Promise<LoadedPolicy> {
   if (files.length === 0 && key === undefined) throw new UsageError('Say what to verify by: --policy FILE, or --key FILE.')
   const sources: PolicySource[] = []
-  for (const file of files) sources.push(...readPolicies(await readText(file), file))
-  if (key !== undefined) sources.push(keyPolicy(key, await readText(key)))
+  for (const file of files) sources.push(...readPolicies(await readTextFile(file, 'a policy'), file))
+  if (key !== undefined) sources.push(keyPolicy(key, await readTextFile(key, 'a key')))
   if (sources.length === 0) throw new UsageError(`${files.join(', ')} holds no rules of trust.`)
   try {
     return { policy: await mergePolicies(sources), names: sources.map(({ name }) => name) }
@@ -70,19 +67,4 @@ function keyPolicy(file: string, publicKey: string): PolicySource {
 function asUsage(error: unknown, otherwise?: string): unknown {
   if (error instanceof TrustError) return new UsageError(error.message, { cause: error })
   return otherwise === undefined ? error : new UsageError(otherwise, { cause: error })
-}
-
-async function readText(file: string): Promise<string> {
-  try {
-    const handle = await open(file)
-    try {
-      if ((await handle.stat()).size > maxBytes) throw new UsageError(`${file} is far too large for a policy or a key.`)
-      return await handle.readFile('utf8')
-    } finally {
-      await handle.close()
-    }
-  } catch (cause) {
-    if (cause instanceof UsageError) throw cause
-    throw new Failure(`${file} cannot be read. Check the path.`, { cause })
-  }
 }

@@ -1,8 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
-import type { Cluster, Placement } from '@muster/api'
+import { type Cluster, type Placement, selects } from '@muster/api'
 import type { ChannelContent, ChannelRelease, PolicySource, Publisher } from '@muster/trust'
 import { settingsOf } from './release-settings.ts'
-import { selects } from './select.ts'
 
 /**
  * Annotation of a `Cluster` that allows a large prune. Its value is the generation of the channel whose prune waits; it counts

@@ -1,7 +1,6 @@
-import type { TrustPolicy } from '@muster/api'
+import type { Selectable, TrustPolicy } from '@muster/api'
 import { levelOf, mergePolicies, type PolicySource, policyLevels, TrustError } from '@muster/trust'
 import { HubError } from '../errors.ts'
-import type { Selectable } from './select.ts'
 
 /** Policies that were found to be usable are not compiled again for each cluster and each report. */
 const maxRemembered = 256

@@ -1,5 +1,4 @@
-import { type Cluster, clusterReasons, type Placement, placementReasons } from '@muster/api'
-import { selects } from '../channel/select.ts'
+import { type Cluster, clusterReasons, type Placement, placementReasons, selects } from '@muster/api'
 import type { Finding } from './cluster-ready.ts'
 
 export interface PlacementState {

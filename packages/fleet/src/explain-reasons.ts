@@ -1,0 +1,162 @@
+import { type ReleaseReason, releaseReasons } from '@muster/api'
+
+/** What a person may type, and what it does. */
+export type Suggestion = readonly [command: string, does: string]
+
+/** What is known when advice is given. */
+export interface Circumstances {
+  readonly name: string
+  readonly cluster: string
+  /** Namespace of the objects that name none. */
+  readonly namespace: string
+  /** Repository of the bundle that is wanted. */
+  readonly repository: string
+  readonly wanted: string | undefined
+  readonly running: string | undefined
+}
+
+/** What a reason means for someone who has not met it. */
+export interface Advice {
+  /** What the release waits for, when it waits: the message beside it says of which object. */
+  readonly waits?: string
+  /** What happens next, without anybody's hand. */
+  readonly next: string
+  readonly can: (about: Circumstances) => readonly Suggestion[]
+}
+
+const events = ({ cluster, namespace }: Circumstances): Suggestion => [
+  `muster kubectl ${cluster} -- get events -n ${namespace}`,
+  'what Kubernetes says of its objects',
+]
+const agentLog = ({ cluster }: Circumstances): Suggestion => [
+  `muster kubectl ${cluster} -- logs -n muster-system deploy/muster-agent`,
+  'what the agent did, and when',
+]
+const inspect = ({ repository, wanted }: Circumstances): Suggestion => [
+  `muster bundle inspect ${repository}:${wanted ?? 'VERSION'}`,
+  'what is in the bundle',
+]
+const signatures = ({ repository, wanted }: Circumstances): Suggestion => [
+  `muster tree ${repository}:${wanted ?? 'VERSION'}`,
+  'who signed it, and what hangs on it',
+]
+const sign = ({ repository, wanted }: Circumstances): Suggestion => [
+  `muster sign ${repository}:${wanted ?? 'VERSION'} --recursive`,
+  'sign it, if it is yours to sign',
+]
+const otherVersion = ({ name, cluster }: Circumstances): Suggestion => [
+  `muster place ${name} --version VERSION --on ${cluster},…`,
+  'place another version',
+]
+const policies = ({ cluster }: Circumstances): Suggestion => [
+  `muster kubectl ${cluster} -- get enclavepolicies -o yaml`,
+  "what the site asks; the hub's own: muster kubectl hub -- get trustpolicies -o yaml",
+]
+const fleet: Suggestion = ['muster status', 'how the clusters stand, and how old that is']
+
+const refusedAgain =
+  'What ran before goes on, and its drift is corrected. The agent looks again every 30 s; nothing else happens until that changes.'
+const byVerification = (waits: string, more: Advice['can'] = () => []): Advice => ({
+  waits,
+  next: refusedAgain,
+  can: (about) => [signatures(about), ...more(about), otherVersion(about)],
+})
+
+/** Advice for each reason of a Release: a reason that is added without advice does not compile. */
+export const adviceOf: Readonly<Record<ReleaseReason, Advice>> = {
+  [releaseReasons.healthy]: {
+    next: 'It is kept as it is: what anybody changes of it is put back. A newer version comes when the hub places one.',
+    can: () => [],
+  },
+  [releaseReasons.progressing]: {
+    waits: 'Its objects are not all healthy yet.',
+    next: 'Each change of an object is seen at once, and it is ready as soon as all are healthy. A newer version does not wait for this one.',
+    can: (about) => [events(about)],
+  },
+  [releaseReasons.degraded]: {
+    waits: 'An object says of itself that it failed.',
+    next: 'Kubernetes goes on trying, and each change is seen at once. A newer version does not wait for this one.',
+    can: (about) => [events(about), otherVersion(about)],
+  },
+  [releaseReasons.applyFailed]: {
+    waits: 'The API server refused an object.',
+    next: 'The agent tries again: soon where it may pass, with growing pauses up to a minute, else once a minute. The objects that were taken stay.',
+    can: (about) => [inspect(about), agentLog(about), otherVersion(about)],
+  },
+  [releaseReasons.signatureMissing]: byVerification('The bundle bears no signature.', (about) => [sign(about)]),
+  [releaseReasons.signatureWrongKey]: byVerification(
+    'The bundle is signed, but by none of the publishers that count in this fleet.',
+    (about) => [sign(about)],
+  ),
+  [releaseReasons.signatureInvalid]: byVerification(
+    'A signature is there that cannot be understood, or is for something else.',
+    (about) => [sign(about)],
+  ),
+  [releaseReasons.attestationMissing]: byVerification('A policy asks for an attestation that is not there.', (about) => [policies(about)]),
+  [releaseReasons.identityNotAllowed]: byVerification(
+    'It is signed with a certificate that holds, for an identity that no policy allows.',
+    (about) => [policies(about)],
+  ),
+  [releaseReasons.expired]: byVerification('A certificate, or what vouches for it, was outside its time when it signed.', (about) => [
+    sign(about),
+  ]),
+  [releaseReasons.tooOld]: byVerification('An attestation, such as that of a scan, is older than a policy allows.', (about) => [
+    policies(about),
+  ]),
+  [releaseReasons.predicateRefused]: byVerification('What an attestation says does not meet a condition of a policy.', (about) => [
+    policies(about),
+  ]),
+  [releaseReasons.policyInvalid]: {
+    waits: 'A policy cannot be used as it is written, so nothing can be verified by it.',
+    next: refusedAgain,
+    can: (about) => [policies(about)],
+  },
+  [releaseReasons.dataDamaged]: {
+    waits: 'The registry sent bytes that are not those that were signed.',
+    next: refusedAgain,
+    can: (about) => [
+      [`muster verify ${about.repository}:${about.wanted ?? 'VERSION'} --policy FILE`, 'whether the registry sends the same to you'],
+      ['muster publish DIR', 'put the bundle there again, from its source'],
+    ],
+  },
+  [releaseReasons.bundleInvalid]: {
+    waits: 'The bundle does not follow the format.',
+    next: refusedAgain,
+    can: (about) => [inspect(about), otherVersion(about)],
+  },
+  [releaseReasons.registryUnreachable]: {
+    waits: 'The registry does not give the bundle.',
+    next: 'The agent asks again every 5 s and goes on by itself when the registry answers. What runs is kept meanwhile, and nothing is deleted.',
+    can: () => [fleet, ['muster logs registry', "what the instance's own registry says"]],
+  },
+  [releaseReasons.stale]: {
+    waits: 'The channel that the cluster holds has expired.',
+    next: 'What runs is kept, and its drift is corrected. Nothing new is taken until a newer channel can be read.',
+    can: (about) => [fleet, agentLog(about)],
+  },
+  [releaseReasons.pruning]: {
+    waits: 'Objects of it are being deleted.',
+    next: 'The agent deletes in the reverse order of applying and looks twice a second. Nothing goes before what needs it is gone.',
+    can: (about) => [
+      [`muster kubectl ${about.cluster} -- get release ${about.name} -o yaml`, 'what is left of it (status.inventory)'],
+      events(about),
+    ],
+  },
+  [releaseReasons.pruneNeedsConsent]: {
+    waits: 'Somebody must say that so much may be deleted at once.',
+    next: 'Nothing is deleted, and drift is corrected, until that is said or the release is wanted again.',
+    can: (about) => [
+      [
+        `muster kubectl hub -- annotate cluster ${about.cluster} muster.dev/prune-consent=GENERATION`,
+        'consent to what this generation of the channel takes away',
+      ],
+      [`muster place ${about.name} --on ${about.cluster}`, 'want it again'],
+    ],
+  },
+}
+
+/** For reasons of agents that are newer than this. */
+export const unknownReason: Advice = {
+  next: 'The agent of the cluster is newer than this program; its message is all that is known here.',
+  can: (about) => [agentLog(about)],
+}
