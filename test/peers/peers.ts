@@ -46,6 +46,16 @@ export function goPeer(peer: GoPeer): Promise<string> {
   })
 }
 
+/** The path of a Go program of ours that stands on a module of others: for what is a library. Built anew where its source changed. */
+export async function goProgram(source: string): Promise<string> {
+  const hash = createHash('sha256')
+  for (const file of ['go.mod', 'go.sum', 'main.go']) hash.update(await readFile(path.join(source, file)))
+  const name = path.basename(source)
+  return peerProgram(`${name}-${hash.digest('hex').slice(0, 12)}`, name, async (folder) => {
+    await succeed('go', ['build', '-trimpath', '-o', path.join(folder, name), '.'], process.env, source)
+  })
+}
+
 /** The path of a program of a Debian package: fetched and unpacked, not installed. */
 export async function debianPeer(name: string, program: string): Promise<string> {
   const { version, sha256, options } = await debianPackage(name)

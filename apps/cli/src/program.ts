@@ -3,6 +3,7 @@ import { type Context, contextOf, type GlobalOptions, type Surroundings } from '
 import { registerBundle } from './registration/bundle.ts'
 import { registerDelivery } from './registration/delivery.ts'
 import { registerFleet } from './registration/fleet.ts'
+import { registerHealth } from './registration/health.ts'
 import { registerRegistry } from './registration/registry.ts'
 import { registerRelease } from './registration/release.ts'
 import { registerRelocate } from './registration/relocate.ts'
@@ -52,6 +53,7 @@ export function program(surroundings: Surroundings): Command {
   registerBundle(command, context)
   registerTrust(command, context)
   registerVerify(command, context)
+  registerHealth(command, context)
   registerRelocate(command, context)
   registerRegistry(command, context)
   registerShell(command, surroundings)

@@ -120,3 +120,21 @@ export function inOrder(objects: readonly ManifestObject[]): ManifestObject[] {
     .sort((a, b) => (a.identity < b.identity ? -1 : a.identity > b.identity ? 1 : 0))
     .map(({ entry }) => entry)
 }
+
+/**
+ * Reads objects as an API server gives them, each as it is: lists taken apart, status and all. Unlike a manifest they may have had their
+ * name made for them.
+ * @param file its name, for messages
+ * @throws BundleError `ManifestInvalid`, `TooLarge`
+ */
+export function parseLiveObjects(text: string, file: string): KubeObjectLike[] {
+  return readDocuments(text, { file, code: 'ManifestInvalid' }).flatMap((document) =>
+    flatten(document.value, `${file}, document ${document.number} (line ${document.line})`, 0).map(({ value, where }) => {
+      const { apiVersion, kind, metadata } = isRecord(value) ? value : {}
+      const named = isRecord(metadata) && typeof metadata['name'] === 'string'
+      if (typeof apiVersion !== 'string' || typeof kind !== 'string' || !named)
+        throw new BundleError('ManifestInvalid', `${where} is no Kubernetes object: it needs apiVersion, kind and metadata.name.`)
+      return value as KubeObjectLike
+    }),
+  )
+}

@@ -1,6 +1,7 @@
 import type { KubeObject } from '@muster/kube'
 import { describe, expect, it } from 'vitest'
-import { type HealthState, health, summarizeHealth } from './health.ts'
+import { health, summarizeHealth } from './health.ts'
+import type { HealthState } from './view.ts'
 
 const kinds: Readonly<Record<string, string>> = {
   Deployment: 'apps/v1',
@@ -21,7 +22,15 @@ function object(kind: string, spec: object, status: object, metadata: object = {
 }
 
 const condition = (type: string, status: string, reason = '', message = ''): object => ({ type, status, reason, message })
-const ready = { observedGeneration: 2, replicas: 2, updatedReplicas: 2, readyReplicas: 2, availableReplicas: 2 }
+const ready = {
+  observedGeneration: 2,
+  replicas: 2,
+  updatedReplicas: 2,
+  currentReplicas: 2,
+  readyReplicas: 2,
+  availableReplicas: 2,
+  conditions: [condition('Available', 'True')],
+}
 
 describe('the health of', () => {
   it.each<[string, HealthState, string, string, object, object]>([
@@ -151,13 +160,20 @@ describe('the health of', () => {
       { phase: 'Pending', conditions: [condition('PodScheduled', 'False', 'Unschedulable', 'no room')] },
     ],
     ['a service inside the cluster', 'Healthy', 'Healthy', 'Service', { type: 'ClusterIP' }, {}],
-    ['a load balancer without an address', 'Progressing', 'NoAddress', 'Service', { type: 'LoadBalancer' }, { loadBalancer: {} }],
+    [
+      'a load balancer without an address',
+      'Progressing',
+      'NoAddress',
+      'Service',
+      { type: 'LoadBalancer', clusterIP: '192.0.2.9' },
+      { loadBalancer: {} },
+    ],
     [
       'a load balancer with one',
       'Healthy',
       'Healthy',
       'Service',
-      { type: 'LoadBalancer' },
+      { type: 'LoadBalancer', clusterIP: '192.0.2.9' },
       { loadBalancer: { ingress: [{ ip: '192.0.2.1' }] } },
     ],
     ['a bound claim', 'Healthy', 'Bound', 'PersistentVolumeClaim', {}, { phase: 'Bound' }],
@@ -228,7 +244,27 @@ describe('the health of', () => {
       { conditions: [condition('Ready', 'False', 'Waiting')] },
     ],
     ['a custom resource that is stalled', 'Degraded', 'BadSpec', 'Widget', {}, { conditions: [condition('Stalled', 'True', 'BadSpec')] }],
-    ['a custom resource whose status is not an object', 'Healthy', 'Healthy', 'Widget', {}, []],
+    ['a custom resource that is suspended', 'Suspended', 'Suspended', 'Widget', { suspend: true }, {}],
+    ['a custom resource whose status is not an object', 'Unknown', 'StatusUnreadable', 'Widget', {}, []],
+    ['a custom resource whose conditions are no list', 'Unknown', 'StatusUnreadable', 'Widget', {}, { conditions: { Ready: 'True' } }],
+    [
+      'a deployment that says that it is stalled',
+      'Degraded',
+      'Stuck',
+      'Deployment',
+      {},
+      { conditions: [condition('Stalled', 'True', 'Stuck')] },
+    ],
+    [
+      'a deployment whose new pods are not available yet',
+      'Progressing',
+      'ReplicaSetUpdated',
+      'Deployment',
+      { replicas: 2, progressDeadlineSeconds: 600 },
+      { ...ready, conditions: [condition('Progressing', 'True', 'ReplicaSetUpdated'), condition('Available', 'True')] },
+    ],
+    ['a volume that is bound', 'Healthy', 'Bound', 'PersistentVolume', {}, { phase: 'Bound' }],
+    ['a volume that could not be reclaimed', 'Degraded', 'Failed', 'PersistentVolume', {}, { phase: 'Failed' }],
   ])('%s is %s (%s)', (_title, state, reason, kind, spec, status) => {
     const result = health(object(kind, spec, status))
     expect(result).toMatchObject({ state, reason })

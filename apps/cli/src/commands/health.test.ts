@@ -1,0 +1,88 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { PassThrough } from 'node:stream'
+import { Command } from 'commander'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { contextOf } from '../context.ts'
+import { exitCodeOf } from '../errors.ts'
+import { registerHealth } from '../registration/health.ts'
+
+let dir: string
+beforeAll(async () => {
+  dir = await mkdtemp(path.join(tmpdir(), 'muster-health-'))
+})
+afterAll(() => rm(dir, { recursive: true, force: true }))
+
+/** Types a command over a file of this content: its exit code, and what it printed. */
+async function typed(content: string, ...args: readonly string[]): Promise<{ code: number; said: string }> {
+  const file = path.join(dir, 'objects.yaml')
+  await writeFile(file, content)
+  const stdout = new PassThrough()
+  const context = contextOf({ environment: {}, signal: new AbortController().signal, stdout, stderr: new PassThrough() }, {})
+  const program = new Command().exitOverride()
+  registerHealth(program, () => context)
+  try {
+    await program.parseAsync(['health', '-f', file, ...args], { from: 'user' })
+    return { code: 0, said: String(stdout.read() ?? '') }
+  } catch (error) {
+    return { code: exitCodeOf(error), said: String(stdout.read() ?? '') || String(error) }
+  }
+}
+
+const claim = (phase: string) => `apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: data, namespace: shop, generateName: x}
+status: {phase: ${phase}}
+`
+const schedule = `apiVersion: batch/v1
+kind: CronJob
+metadata: {name: nightly, namespace: shop}
+spec: {suspend: true}
+`
+
+describe('muster health', () => {
+  it('says of each object how it is and why: exit code 0 where all are healthy or suspended', async () => {
+    const { code, said } = await typed(`${claim('Bound')}---\n${schedule}`)
+    expect(code).toBe(0)
+    expect(said.split('\n').map((line) => line.split(/ {3,}/))).toEqual([
+      ['OBJECT', 'HEALTH', 'REASON', 'WHY'],
+      ['PersistentVolumeClaim shop/data', 'Healthy', 'Bound', 'It is bound.'],
+      ['CronJob shop/nightly', 'Suspended', 'Suspended', 'The schedule is suspended.'],
+      [''],
+    ])
+  })
+
+  it('ends with 1 where one is not healthy', async () => {
+    expect(await typed(claim('Lost'))).toMatchObject({ code: 1, said: expect.stringContaining('Degraded   Lost') })
+    expect(await typed(claim('Pending'))).toMatchObject({ code: 1, said: expect.stringContaining('Progressing') })
+  })
+
+  it('takes lists as kubectl prints them, and tells machines in JSON', async () => {
+    const list = JSON.stringify({
+      apiVersion: 'v1',
+      kind: 'List',
+      items: [{ apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'shop' } }],
+    })
+    const { code, said } = await typed(list, '-o', 'json')
+    expect(code).toBe(0)
+    expect(JSON.parse(said)).toEqual([
+      { apiVersion: 'v1', kind: 'Namespace', name: 'shop', state: 'Healthy', reason: 'Healthy', message: 'The namespace is there.' },
+    ])
+  })
+
+  it.each([
+    ['nothing', ''],
+    ['no objects', 'just: a map\n'],
+    ['what is no YAML', 'a: [\n'],
+  ])('ends with 2 where a file holds %s', async (_what, content) => {
+    expect((await typed(content)).code).toBe(2)
+  })
+
+  it('prints no control characters of an object', async () => {
+    const { said } = await typed(
+      '{"apiVersion":"x/v1","kind":"W","metadata":{"name":"w"},"status":{"conditions":[{"type":"Ready","status":"False","message":"\\u001b[31m"}]}}',
+    )
+    expect(said).toContain('?[31m')
+  })
+})

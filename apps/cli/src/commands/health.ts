@@ -1,0 +1,59 @@
+import { BundleError, parseLiveObjects } from '@muster/bundle'
+import type { KubeObject } from '@muster/kube'
+import { type Health, health, nameOf, refOf } from '@muster/reconcile'
+import { printable } from '../bundles.ts'
+import type { Context } from '../context.ts'
+import { ExitCode, UsageError } from '../errors.ts'
+import { readWhole } from '../signing.ts'
+import { table } from '../table.ts'
+
+export interface HealthOptions {
+  readonly filename: readonly string[]
+  readonly output: 'table' | 'json'
+}
+
+/** What `kubectl get` prints of thousands of objects. */
+const maxBytes = 128 * 1024 * 1024
+const notHealthy = 1
+
+/**
+ * `muster health -f FILE|-`: how objects are, by what they say of themselves, as `kubectl get -o yaml` printed them. No cluster is asked.
+ * Exit code 1 where one is neither healthy nor suspended, 2 where a file holds no objects.
+ */
+export async function healthCommand(context: Context, options: HealthOptions): Promise<void> {
+  if (options.filename.length === 0) throw new UsageError('Say which objects: -f FILE, or -f - for standard input.')
+  const objects: KubeObject[] = []
+  for (const file of options.filename) objects.push(...(await objectsOf(file)))
+  const judged = objects.map((object) => ({ object, health: health(object) }))
+  context.stdout.write(options.output === 'json' ? `${JSON.stringify(judged.map(told), undefined, 2)}\n` : `${healthTable(judged)}\n`)
+  if (judged.some(({ health: { state } }) => state !== 'Healthy' && state !== 'Suspended')) throw new ExitCode(notHealthy)
+}
+
+interface Judged {
+  readonly object: KubeObject
+  readonly health: Health
+}
+
+async function objectsOf(file: string): Promise<KubeObject[]> {
+  const name = file === '-' ? 'standard input' : file
+  const text = (await readWhole(file, maxBytes, '-f')).toString('utf8')
+  try {
+    const objects = parseLiveObjects(text, name)
+    if (objects.length === 0) throw new UsageError(`${name} holds no object. Give what "kubectl get … -o yaml" prints.`)
+    return objects
+  } catch (error) {
+    throw error instanceof BundleError ? new UsageError(error.message, { cause: error }) : error
+  }
+}
+
+function told({ object, health: { state, reason, message } }: Judged): object {
+  return { ...refOf(object), state, reason, message }
+}
+
+function healthTable(judged: readonly Judged[]): string {
+  const rows = judged.map(({ object, health: { state, reason, message } }) => [nameOf(refOf(object)), state, reason, message])
+  return table(
+    ['OBJECT', 'HEALTH', 'REASON', 'WHY'],
+    rows.map((row) => row.map(printable)),
+  )
+}
