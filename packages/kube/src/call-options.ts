@@ -1,5 +1,5 @@
 import type { Clock } from './clock.ts'
-import type { ClientConfig } from './config.ts'
+import type { ClientConfig, Impersonation } from './config.ts'
 import type { Query } from './resource-path.ts'
 
 export interface ClientOptions {
@@ -18,6 +18,8 @@ export interface ClientOptions {
 export interface CallOptions {
   readonly signal?: AbortSignal | undefined
   readonly timeoutMs?: number | undefined
+  /** As whom this one call is made, in place of whom the configuration names. */
+  readonly as?: Impersonation | undefined
 }
 
 export interface WriteOptions extends CallOptions {

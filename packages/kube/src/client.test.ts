@@ -251,6 +251,16 @@ describe('identity', () => {
     })
   })
 
+  it('acts as somebody else for one call, and as itself for the next', async () => {
+    answers(found)
+    const client = connect({})
+    await client.get(ref, { as: { user: 'system:serviceaccount:a:b', groups: ['system:authenticated'] } })
+    await client.get(ref)
+    const [first, second] = objectRequests()
+    expect(first?.headers).toMatchObject({ 'impersonate-user': 'system:serviceaccount:a:b', 'impersonate-group': 'system:authenticated' })
+    expect(second?.headers['impersonate-user']).toBeUndefined()
+  })
+
   it('sends no credential over a network unencrypted', () => {
     const make = () => new KubeClient({ server: 'http://192.0.2.1', user: { token: 's3cret' } })
     expect(make).toThrow(expect.objectContaining({ code: 'Config', message: expect.not.stringContaining('s3cret') as string }))

@@ -313,7 +313,7 @@ export class KubeClient {
     const body = content === undefined ? undefined : typeof content === 'string' ? content : JSON.stringify(content)
     const headers = { ...(body === undefined ? {} : { 'content-type': 'application/json' }), ...call.headers }
     const path = withQuery(call.path, call.query ?? {})
-    const answer = await this.#transport.send({ method, path, headers, body, signal, timeoutMs })
+    const answer = await this.#transport.send({ method, path, headers, body, signal, timeoutMs, as: call.as })
     const value = parseBody(answer.body)
     if (answer.status >= 200 && answer.status < 300) return value
     throw errorFromAnswer({ doing: call.doing, status: answer.status, retryAfter: answer.headers['retry-after'], body: value })

@@ -3,7 +3,7 @@ import https from 'node:https'
 import { isIP } from 'node:net'
 import { checkServerIdentity } from 'node:tls'
 import type { Clock } from './clock.ts'
-import type { ClientConfig } from './config.ts'
+import type { ClientConfig, Impersonation } from './config.ts'
 import { Credentials, type Material } from './credentials.ts'
 import { startDeadline } from './deadline.ts'
 import { KubeError } from './error.ts'
@@ -15,6 +15,8 @@ export interface TransportRequest {
   readonly path: string
   readonly headers?: Readonly<Record<string, string>>
   readonly body?: string | undefined
+  /** In place of whom the configuration names. */
+  readonly as?: Impersonation | undefined
   readonly signal?: AbortSignal | undefined
   /** Time for the whole answer, in milliseconds; for `open`, for its head. */
   readonly timeoutMs: number
@@ -58,7 +60,7 @@ export class Transport {
     this.#options = options
     this.#url = new URL(config.server)
     this.#credentials = new Credentials(config, options.clock, options.reread)
-    this.#fixedHeaders = { accept: 'application/json', 'user-agent': options.userAgent, ...impersonationHeaders(config) }
+    this.#fixedHeaders = { accept: 'application/json', 'user-agent': options.userAgent }
     if (config.proxyUrl && !knowsProxies(process.versions.node)) {
       throw new KubeError(
         'Config',
@@ -145,7 +147,11 @@ export class Transport {
     const protocol = secure ? https : await import('node:http')
     const agent = this.#agentsFor(material, protocol.Agent)[use]
     const body = request.body === undefined ? undefined : Buffer.from(request.body)
-    const headers: http.OutgoingHttpHeaders = { ...this.#fixedHeaders, ...request.headers }
+    const headers: http.OutgoingHttpHeaders = {
+      ...this.#fixedHeaders,
+      ...request.headers,
+      ...impersonationHeaders(request.as ?? this.#config.impersonate),
+    }
     if (material.authorization) headers['authorization'] = material.authorization
     if (body) headers['content-length'] = body.length
     const prefix = this.#url.pathname.replace(/\/$/, '')
@@ -240,8 +246,7 @@ function tlsOptions(config: ClientConfig, material: Material, host: string): htt
   }
 }
 
-function impersonationHeaders(config: ClientConfig): http.OutgoingHttpHeaders {
-  const as = config.impersonate
+function impersonationHeaders(as: Impersonation | undefined): http.OutgoingHttpHeaders {
   if (!as) return {}
   const headers: http.OutgoingHttpHeaders = { 'impersonate-user': as.user }
   if (as.uid) headers['impersonate-uid'] = as.uid
