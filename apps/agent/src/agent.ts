@@ -14,6 +14,7 @@ import { Puller } from './puller.ts'
 import { clusterLabel } from './release/release-object.ts'
 import { ReleasesWorker } from './releases-worker.ts'
 import { Reporter, reportOf } from './reporter.ts'
+import { SealingKeys } from './sealing-keys.ts'
 import type { Settings } from './settings.ts'
 import { type ChannelState, StateStore } from './state.ts'
 import { SitePolicyWatch, TrustRules } from './trust-rules.ts'
@@ -54,6 +55,15 @@ export async function runAgent({ client, settings, clock, logger }: AgentOptions
     })
     const cache = new ContentCache(join(settings.store, 'content'))
     const sitePolicies = new SitePolicyWatch(client, logger)
+    const sealing = new SealingKeys({
+      api: client,
+      namespace: settings.namespace,
+      cluster: access.identity.cluster,
+      clock,
+      logger,
+      content: () => puller.current?.content,
+      changed: () => reporter.changed(),
+    })
     const worker = new ReleasesWorker({
       client,
       cluster: access.identity.cluster,
@@ -76,6 +86,7 @@ export async function runAgent({ client, settings, clock, logger }: AgentOptions
       logger,
       accepted: (channel) => {
         worker.accept(channel)
+        sealing.lookAgain()
         reporter.changed()
       },
       troubled: () => reporter.changed(),
@@ -103,6 +114,7 @@ export async function runAgent({ client, settings, clock, logger }: AgentOptions
               .flatMap(
                 (runtime) => runtime.report(puller.current?.content.releases.find((entry) => entry.name === runtime.name)?.bundle) ?? [],
               ),
+            sealing: sealing.report,
             channelUnreadable: puller.trouble,
           },
           clock.now(),
@@ -118,7 +130,7 @@ export async function runAgent({ client, settings, clock, logger }: AgentOptions
     sitePolicies.onChange(() => worker.lookAgain())
     puller.resume()
     const manager = new Manager()
-    for (const part of [nodes, ...worker.parts, events, reporter] satisfies Runnable[]) manager.add(part)
+    for (const part of [nodes, sealing, ...worker.parts, events, reporter] satisfies Runnable[]) manager.add(part)
     manager.add({ name: sitePolicies.name, run: (stop) => sitePolicies.run(stop) })
     manager.add({ name: 'puller', run: (stop) => puller.run(stop) })
     manager.add({

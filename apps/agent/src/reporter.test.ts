@@ -13,6 +13,7 @@ const report = reportOf(
     kubernetesVersion: 'v1.37.2',
     nodes: [],
     releases: [],
+    sealing: undefined,
     channelUnreadable: undefined,
   },
   new Date('2026-01-01T00:00:00Z'),

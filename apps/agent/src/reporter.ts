@@ -71,18 +71,20 @@ export interface ReportParts {
   readonly kubernetesVersion: string
   readonly nodes: readonly NodeReport[]
   readonly releases: readonly ReleaseReport[]
+  readonly sealing: ClusterReport['sealing'] | undefined
   readonly channelUnreadable: ClusterReport['channelUnreadable'] | undefined
 }
 
 /** Puts a report together. */
 export function reportOf(parts: ReportParts, now: Date): ClusterReport {
-  const { channelDigest, channelUnreadable, nodes, releases, ...rest } = parts
+  const { channelDigest, channelUnreadable, sealing, nodes, releases, ...rest } = parts
   return {
     ...rest,
     observedAt: now.toISOString(),
     nodes: [...nodes],
     releases: [...releases],
     ...(channelDigest === undefined ? {} : { channelDigest }),
+    ...(sealing === undefined ? {} : { sealing }),
     ...(channelUnreadable === undefined ? {} : { channelUnreadable }),
   }
 }

@@ -25,6 +25,7 @@ const refusals: ReadonlySet<string> = new Set([
   'Expired',
   'TooOld',
   'PredicateRefused',
+  'KeyInvalid',
 ])
 
 /** Wrong words on the command line. */

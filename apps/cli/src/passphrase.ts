@@ -38,7 +38,7 @@ export async function newPassphrase(context: Context, of: string, file: string |
 const longest = 1024
 
 /** Asks on the terminal of the process, without showing what is typed; undefined where it has none. */
-async function ask(context: Context, question: string): Promise<string | undefined> {
+export async function ask(context: Context, question: string): Promise<string | undefined> {
   context.signal.throwIfAborted()
   let fd: number
   try {

@@ -7,6 +7,7 @@ import { registerHealth } from './registration/health.ts'
 import { registerRegistry } from './registration/registry.ts'
 import { registerRelease } from './registration/release.ts'
 import { registerRelocate } from './registration/relocate.ts'
+import { registerSeal } from './registration/seal.ts'
 import { registerShell } from './registration/shell.ts'
 import { registerTrust } from './registration/trust.ts'
 import { registerVerify } from './registration/verify.ts'
@@ -50,6 +51,7 @@ export function program(surroundings: Surroundings): Command {
   registerFleet(command, context)
   registerDelivery(command, context)
   registerRelease(command, context)
+  registerSeal(command, context)
   registerBundle(command, context)
   registerTrust(command, context)
   registerVerify(command, context)

@@ -22,6 +22,26 @@ export type ReleaseReport = z.infer<typeof releaseReportSchema>
 export const nodeReportSchema = z.object({ name: z.string(), ready: z.boolean(), version: z.string() })
 export type NodeReport = z.infer<typeof nodeReportSchema>
 
+const keyId = z.string().regex(/^[A-Za-z0-9_-]{43}$/)
+
+/** A public key (JWK, ECDH on P-256) that values for a cluster are sealed to. `kid` is its thumbprint (RFC 7638). */
+export const sealingKeySchema = z.strictObject({ kty: z.literal('EC'), crv: z.literal('P-256'), x: keyId, y: keyId, kid: keyId })
+
+/** The sealing keys of a cluster. */
+const sealingSchema = z.object({
+  /** What is sealed now is sealed to this one. */
+  key: sealingKeySchema,
+  createdAt: z.iso.datetime(),
+  /** Keys that still unseal what was sealed to them before. */
+  retired: z.array(keyId).max(64).optional(),
+  /** Values that were sealed to a retired key, sealed anew to the present one by the cluster itself. `was`: digest of the old value. */
+  resealed: z
+    .array(z.object({ release: z.string().max(63), parameter: z.string().max(128), was: digestSchema, value: z.string().max(131_072) }))
+    .max(256)
+    .optional(),
+})
+export type ClusterSealing = z.infer<typeof sealingSchema>
+
 /** What an agent sends to the hub (`POST /v1/clusters/{name}/report`). */
 export const clusterReportSchema = z.object({
   cluster: z.string(),
@@ -34,6 +54,7 @@ export const clusterReportSchema = z.object({
   kubernetesVersion: z.string(),
   nodes: z.array(nodeReportSchema).max(5000),
   releases: z.array(releaseReportSchema).max(5000),
+  sealing: sealingSchema.optional(),
   /** Since when, and why, the agent could not read its channel. Absent while it can. */
   channelUnreadable: z.object({ since: z.iso.datetime(), reason: z.string(), message: z.string().max(4096) }).optional(),
 })
@@ -50,6 +71,12 @@ const spec = z.object({
     .optional(),
   /** Which identity is valid: certificates that name another are refused. Written by each join; a change revokes what came before. */
   identity: z.string().min(1).max(64).optional(),
+  sealing: z
+    .object({
+      /** The cluster makes a new sealing key where its present one is older than this. */
+      newKeyAfter: z.iso.datetime().optional(),
+    })
+    .optional(),
   /** The cluster is to leave: nothing is placed on it any more, and what runs there is pruned without asking for consent. */
   leaving: z.boolean().optional(),
 })

@@ -1,6 +1,7 @@
 export {
   type Cluster,
   type ClusterReport,
+  type ClusterSealing,
   clusterKind,
   clusterReasons,
   clusterReportSchema,

@@ -1,5 +1,14 @@
 /** What went wrong while the fleet was set up or asked. */
-export type FleetErrorCode = 'NotReady' | 'NoHub' | 'UnknownCluster' | 'NameTaken' | 'MemberElsewhere' | 'UnknownBundle' | 'KeysDamaged'
+export type FleetErrorCode =
+  | 'NotReady'
+  | 'NoHub'
+  | 'UnknownCluster'
+  | 'UnknownPlacement'
+  | 'NoSealingKey'
+  | 'NameTaken'
+  | 'MemberElsewhere'
+  | 'UnknownBundle'
+  | 'KeysDamaged'
 
 /** Thrown by this package. `transient` where waiting may help. */
 export class FleetError extends Error {

@@ -61,6 +61,14 @@ describe('a cluster’s channel', () => {
     expect(content.empty).toBeUndefined()
   })
 
+  it('is published anew when a new sealing key is asked for', () => {
+    const asked = cluster({ spec: { sealing: { newKeyAfter: '2030-01-01T00:00:00.000Z' } } })
+    const { content, publish } = compile({ cluster: asked, previous: published() })
+    expect(publish).toBe('changed')
+    expect(content.newSealingKeyAfter).toBe('2030-01-01T00:00:00.000Z')
+    expect(compile({ cluster: asked, previous: content }).publish).toBeUndefined()
+  })
+
   it('says that it is empty when nothing is placed', () => {
     expect(compile().content).toMatchObject({ empty: true, releases: [] })
   })

@@ -89,6 +89,7 @@ function desired({
     releases,
     publishers: publishers.map(({ name, publicKey }) => ({ name, publicKey })),
     ...(policies.length === 0 ? {} : { policies }),
+    ...(cluster.spec.sealing?.newKeyAfter === undefined ? {} : { newSealingKeyAfter: cluster.spec.sealing.newKeyAfter }),
     // A cluster that is to leave is emptied: whoever said so has consented.
     // Shares are published in ten-thousandths: rounded here, so that what comes back is not taken for a change.
     prune: {
@@ -112,12 +113,13 @@ function consents(cluster: Cluster, previous: ChannelContent | undefined, releas
 }
 
 function changed(previous: ChannelContent, next: ChannelContent): boolean {
-  const substance = ({ cluster, empty, releases, publishers, policies, prune }: ChannelContent) => ({
+  const substance = ({ cluster, empty, releases, publishers, policies, newSealingKeyAfter, prune }: ChannelContent) => ({
     cluster,
     empty: empty ?? false,
     releases,
     publishers,
     policies: policies ?? [],
+    newSealingKeyAfter,
     maxShare: prune.maxShare,
     consent: prune.consent !== undefined,
   })

@@ -39,6 +39,8 @@ export interface ChannelContent {
   readonly publishers: readonly Publisher[]
   /** What must hold of bundles and images beside that, in order of levels and names. Absent where nothing does. */
   readonly policies?: readonly PolicySource[] | undefined
+  /** The cluster makes a new sealing key where its present one is older than this. ISO 8601. */
+  readonly newSealingKeyAfter?: string | undefined
   readonly prune: {
     /** Largest share (0 to 1, in steps of 0.0001) of the managed objects that may be pruned without consent. */
     readonly maxShare: number
@@ -85,6 +87,7 @@ export const musterSchema = z.strictObject({
     .min(1)
     .max(64)
     .optional(),
+  newSealingKeyAfter: z.iso.datetime().optional(),
   prune: z.strictObject({ maxShare: z.int().min(0).max(shareUnit), consent: generation.optional() }),
 })
 type Muster = z.infer<typeof musterSchema>
@@ -119,6 +122,7 @@ export function toMuster(content: ChannelContent): Muster {
     ...(content.empty ? { empty: true } : {}),
     publishers: content.publishers.map((publisher) => ({ name: publisher.name, publicKey: publisher.publicKey })),
     ...(content.policies?.length ? { policies: content.policies.map(({ name, level, rules }) => ({ name, level, rules })) } : {}),
+    ...(content.newSealingKeyAfter === undefined ? {} : { newSealingKeyAfter: content.newSealingKeyAfter }),
     prune: { maxShare: Math.round(maxShare * shareUnit), ...(consent === undefined ? {} : { consent }) },
   }
 }
@@ -136,7 +140,7 @@ export function toContent(version: number, expires: string, targets: Record<stri
         ...(settings === undefined ? {} : { settings: releaseSettingsSchema.parse(JSON.parse(settings)) }),
       }
     })
-  const { cluster, issuedAt, empty, publishers, policies, prune } = muster
+  const { cluster, issuedAt, empty, publishers, policies, newSealingKeyAfter, prune } = muster
   if (empty ? releases.length > 0 : releases.length === 0)
     throw new TrustError(
       'ChannelMalformed',
@@ -157,6 +161,7 @@ export function toContent(version: number, expires: string, targets: Record<stri
     releases,
     publishers,
     ...(policies === undefined ? {} : { policies }),
+    ...(newSealingKeyAfter === undefined ? {} : { newSealingKeyAfter }),
     prune: { maxShare: prune.maxShare / shareUnit, ...(prune.consent === undefined ? {} : { consent: prune.consent }) },
   }
 }

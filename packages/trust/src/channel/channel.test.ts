@@ -37,6 +37,7 @@ const content: ChannelContent = {
     },
   ],
   publishers: [{ name: 'publisher', publicKey: stranger.publicKey }],
+  newSealingKeyAfter: '2029-12-31T23:00:00.000Z',
   prune: { maxShare: 0.3333, consent: 7 },
 }
 const channel = signChannel(content, [channelA.privateKey])
