@@ -16,6 +16,7 @@ const pages = [
   'docs/relocating.md',
   'docs/registry.md',
   'docs/supply-chain.md',
+  'docs/health.md',
 ]
 let folder: string
 

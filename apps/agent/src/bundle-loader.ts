@@ -1,7 +1,9 @@
 import { type ReleaseReason, releaseReasons } from '@muster/api'
 import { BundleError, type ReadBundle, readBundle } from '@muster/bundle'
+import { CelError } from '@muster/cel'
 import type { KubeObject } from '@muster/kube'
 import { type ContentSource, OciError } from '@muster/oci'
+import { HealthRules } from '@muster/reconcile'
 import { type ChannelContent, type EffectivePolicy, TrustError, verifyArtifact } from '@muster/trust'
 import { releaseReasonOf, verdictsOn } from './policy-verdict.ts'
 
@@ -12,6 +14,8 @@ export interface LoadedBundle {
   /** Names of the publishers whose signatures were verified. */
   readonly signedBy: readonly string[]
   readonly objects: readonly KubeObject[]
+  /** How its custom resources are judged. */
+  readonly health: HealthRules
 }
 
 /** Which bundle is wanted. `size` (bytes of its index) is checked where it is known. */
@@ -71,7 +75,8 @@ export async function loadBundle(
       const message = `The bundle says that it is version ${bundle.config.version}; the channel asks for ${version}.`
       throw new BundleRefusal(releaseReasons.bundleInvalid, message, false, undefined)
     }
-    if (policy === undefined) return { digest, version, signedBy, objects: bundle.objects }
+    const loaded = { digest, version, objects: bundle.objects, health: await HealthRules.compile(bundle.health) }
+    if (policy === undefined) return { ...loaded, signedBy }
     const verdicts = await verdictsOn(repository, bundle, { ...policy, policy: policy.effective, known: bySignature, signal })
     const refused = verdicts.find(({ accepted }) => !accepted)
     if (refused !== undefined) {
@@ -81,7 +86,7 @@ export async function loadBundle(
     const authorities = verdicts[0]?.demands.flatMap(({ demand, found }) =>
       demand === 'signature' ? found.map((one) => one.authority) : [],
     )
-    return { digest, version, signedBy: [...new Set([...signedBy, ...(authorities ?? [])])], objects: bundle.objects }
+    return { ...loaded, signedBy: [...new Set([...signedBy, ...(authorities ?? [])])] }
   } catch (error) {
     if (signal.aborted) throw signal.reason
     throw error instanceof BundleRefusal ? error : refusalOf(error)
@@ -138,6 +143,10 @@ export function refusalOf(error: unknown): BundleRefusal {
   if (error instanceof BundleError) {
     const damaged = error.code === 'DataDamaged'
     return new BundleRefusal(damaged ? releaseReasons.dataDamaged : releaseReasons.bundleInvalid, message, damaged, error)
+  }
+  if (error instanceof CelError) {
+    const why = `A health rule of the bundle is no expression in CEL: ${message}. Publish it again, made by a newer Muster or without the rule.`
+    return new BundleRefusal(releaseReasons.bundleInvalid, why, false, error)
   }
   if (error instanceof OciError) {
     if (error.code === 'DigestMismatch' || error.code === 'SizeMismatch')

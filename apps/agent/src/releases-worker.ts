@@ -50,6 +50,7 @@ export class ReleasesWorker {
         const owner = this.releases.ownerOf(event.object.key)
         if (owner !== undefined) this.#controller.enqueue(owner.name)
       },
+      this.releases,
       logger,
     )
     const tell = (runtime: ReleaseRuntime): void => {

@@ -8,6 +8,7 @@ const stored: KubeObject[] = ['shop', 'bank'].map((namespace) => ({ ...kind, met
 
 let asked: Selection[]
 let watches: Watches
+let rules: string
 let stop: AbortController
 let running: Promise<void>
 
@@ -25,7 +26,9 @@ const client = {
 beforeEach(() => {
   asked = []
   stop = new AbortController()
-  watches = new Watches(client, () => {}, silent)
+  rules = 'first'
+  const judge = () => ({ state: 'Unknown', reason: rules, message: '' }) as const
+  watches = new Watches(client, () => {}, { judge, rulesOf: () => rules }, silent)
   running = watches.run(stop.signal)
 })
 
@@ -43,6 +46,18 @@ describe('what is watched', () => {
     await vi.waitFor(() => expect(seen('bank')).toMatchObject({ uid: 'bank' }))
     expect(seen('shop')).toMatchObject({ uid: 'shop' })
     expect(asked).toEqual([expect.objectContaining({ ...kind, labelSelector: 'muster.dev/release', namespace: undefined })])
+  })
+
+  it('is judged anew when the rules for its kind are others', async () => {
+    watches.ensure([kind])
+    await vi.waitFor(() => expect(seen('shop')).toMatchObject({ health: { reason: 'first' } }))
+    watches.ensure([kind])
+    expect(asked).toHaveLength(1)
+    rules = 'second'
+    watches.ensure([kind])
+    expect(seen('shop')).toBe('unknown')
+    await vi.waitFor(() => expect(seen('shop')).toMatchObject({ health: { reason: 'second' } }))
+    expect(asked).toHaveLength(2)
   })
 
   it('ends with the last release that holds something of its kind', async () => {

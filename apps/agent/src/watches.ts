@@ -1,15 +1,5 @@
 import { Informer, type InformerEvent, type KubeClient, type KubeObject } from '@muster/kube'
-import {
-  additionsByOthers,
-  fieldManager,
-  groupKind,
-  type Health,
-  health,
-  objectKey,
-  ownershipHash,
-  refOf,
-  releaseLabel,
-} from '@muster/reconcile'
+import { additionsByOthers, fieldManager, groupKind, type Health, objectKey, ownershipHash, refOf, releaseLabel } from '@muster/reconcile'
 import { codeOf, messageOf } from './error.ts'
 import type { Logger } from './logger.ts'
 
@@ -25,14 +15,14 @@ export interface Observed {
 }
 
 /** Judges an object as it comes from the API server, with its managedFields, so that they need not be kept. */
-export function observe(object: KubeObject): Observed {
+export function observe(object: KubeObject, judge: (object: KubeObject) => Health): Observed {
   return {
     key: objectKey(refOf(object)),
     uid: object.metadata.uid ?? '',
     generation: object.metadata.generation,
     ownership: ownershipHash(object, fieldManager),
     added: additionsByOthers(object, fieldManager).length > 0,
-    health: health(object),
+    health: judge(object),
   }
 }
 
@@ -45,6 +35,15 @@ interface Running {
   readonly informer: Informer<Observed>
   readonly stop: AbortController
   readonly end: Promise<void>
+  /** What its objects were judged by. */
+  readonly rules: string
+}
+
+/** By what objects are judged, beside what holds for all. */
+export interface Judges {
+  judge(object: KubeObject): Health
+  /** What stands for the rules for a kind: with others, all its objects are judged anew. */
+  rulesOf(kind: string): string
 }
 
 /** Watches the kinds of which releases hold objects, and of these only the objects with the label of a release. */
@@ -53,12 +52,14 @@ export class Watches {
   readonly #client: KubeClient
   readonly #changed: (event: InformerEvent<Observed>) => void
   readonly #logger: Logger
+  readonly #judges: Judges
   readonly #running = new Map<string, Running>()
   #stopped = false
 
-  constructor(client: KubeClient, changed: (event: InformerEvent<Observed>) => void, logger: Logger) {
+  constructor(client: KubeClient, changed: (event: InformerEvent<Observed>) => void, judges: Judges, logger: Logger) {
     this.#client = client
     this.#changed = changed
+    this.#judges = judges
     this.#logger = logger
   }
 
@@ -66,7 +67,7 @@ export class Watches {
   ensure(kinds: readonly Kind[]): void {
     const wanted = new Map(kinds.map((kind) => [groupKind(kind), kind]))
     for (const [name, running] of this.#running) {
-      if (wanted.has(name)) continue
+      if (wanted.has(name) && running.rules === this.#judges.rulesOf(name)) continue
       running.stop.abort()
       this.#running.delete(name)
     }
@@ -102,17 +103,18 @@ export class Watches {
 
   #start({ apiVersion, kind }: Kind): Running {
     const stop = new AbortController()
+    const rules = this.#judges.rulesOf(groupKind({ apiVersion, kind }))
     const informer = new Informer<Observed>(this.#client, {
       apiVersion,
       kind,
       labelSelector: releaseLabel,
-      project: observe,
+      project: (object) => observe(object, (one) => this.#judges.judge(one)),
       onError: (error) => this.#logger.debug({ kind, code: codeOf(error), reason: messageOf(error) }, 'a watch goes on after a failure'),
     })
     informer.onChange(this.#changed)
     const end = informer
       .run(stop.signal)
       .catch((error: unknown) => this.#logger.error({ kind, code: codeOf(error), reason: messageOf(error) }, 'a watch ended'))
-    return { informer, stop, end }
+    return { informer, stop, end, rules }
   }
 }

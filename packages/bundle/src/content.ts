@@ -11,6 +11,7 @@ import {
   type LeftOut,
   type NestedBundle,
 } from './format.ts'
+import type { HealthRule } from './health.ts'
 import type { ImageFieldText } from './image-rules.ts'
 import { limits } from './limits.ts'
 import type { KubeObjectLike } from './object.ts'
@@ -31,6 +32,7 @@ export interface BundleContent {
   /** Included bundles, which must be in the target already. */
   readonly bundles?: readonly NestedBundle[]
   readonly imageFields?: readonly ImageFieldText[]
+  readonly health?: readonly HealthRule[]
   readonly charts?: readonly BundleChart[]
   readonly hooks?: readonly BundleHook[]
   readonly leftOut?: readonly LeftOut[]
@@ -83,6 +85,7 @@ export async function writeBundle(
     // Left out where there is nothing to say: what was made before these were known keeps its digest.
     ...some('bundles', content.bundles),
     ...some('imageFields', content.imageFields),
+    ...some('health', content.health),
     ...some('charts', content.charts),
     ...some('hooks', content.hooks),
     ...some('leftOut', content.leftOut),

@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { type HealthRule, healthRulesSchema } from './health.ts'
 import { type ImageFieldText, imageFieldPattern } from './image-rules.ts'
 import { limits } from './limits.ts'
 
@@ -83,6 +84,7 @@ export const configSchema = z
     objects: z.int().min(0).max(limits.objects),
     bundles: z.array(nestedSchema).max(limits.nestedBundles).optional(),
     imageFields: z.array(imageFieldSchema).max(limits.imageFields).optional(),
+    health: healthRulesSchema.optional(),
     charts: z.array(chartSchema).max(limits.components).optional(),
     hooks: z.array(hookSchema).max(limits.objects).optional(),
     leftOut: z.array(leftOutSchema).max(limits.objects).optional(),
@@ -177,6 +179,8 @@ export interface BundleConfig {
   bundles?: NestedBundle[]
   /** Where its custom resources name images, beside what is known already. */
   imageFields?: ImageFieldText[]
+  /** How its custom resources are judged. */
+  health?: HealthRule[]
   charts?: BundleChart[]
   hooks?: BundleHook[]
   leftOut?: LeftOut[]

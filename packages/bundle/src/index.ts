@@ -17,6 +17,7 @@ export {
   type NestedBundle,
   versionTag,
 } from './format.ts'
+export { type HealthRule, healthRuleText, readHealthRules } from './health.ts'
 export { helmVersion } from './helm/defaults.ts'
 export { type HelmProgramOptions, helmProgram } from './helm/program.ts'
 export { type HelmRequest, helmWith, type RenderHelm } from './helm/render.ts'

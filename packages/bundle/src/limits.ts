@@ -35,4 +35,6 @@ export const limits = {
   nestedDepth: 4,
   /** Rules that say where custom resources name images. */
   imageFields: 200,
+  /** Rules that say how custom resources are. */
+  healthRules: 200,
 } as const

@@ -3,6 +3,7 @@ import { artifactOf, type RenderedComponent, type RenderOptions, renderComponent
 import { writeBundle } from './content.ts'
 import { BundleError } from './errors.ts'
 import { type BundleConfig, type BundleImage, versionTag } from './format.ts'
+import { checkHealthRules } from './health.ts'
 import { imageFieldText } from './image-rules.ts'
 import { readImage, readImages, type WrittenImage, withImages } from './images.ts'
 import { type ManifestObject, refuseDuplicates } from './manifests.ts'
@@ -50,6 +51,7 @@ export interface MadeBundle {
 export async function makeBundle(options: MakeBundleOptions): Promise<MadeBundle> {
   const { signal, target } = options
   const source = await loadSource(options.sourceDir)
+  await checkHealthRules(source.health, source.file)
   const nested = await includeBundles(source, options)
   const components = await renderComponents(source, options)
   const included = nested.flatMap(({ config, objects }) => objects.map((object) => ({ object, where: `the bundle ${config.name}` })))
@@ -84,6 +86,7 @@ export async function makeBundle(options: MakeBundleOptions): Promise<MadeBundle
         objects,
       })),
       imageFields: rules.map(imageFieldText),
+      health: source.health,
       charts: components.flatMap(({ chart }) => chart ?? []),
       hooks: components.flatMap(({ hooks }) => hooks ?? []),
       leftOut: components.flatMap(({ leftOut }) => leftOut ?? []),

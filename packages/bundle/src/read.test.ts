@@ -182,7 +182,7 @@ describe('reading a bundle', () => {
     const part = fc.oneof(
       fc.record({
         config: fc.dictionary(
-          fc.constantFrom('name', 'images', 'components', 'objects', 'bundles', 'charts', 'hooks', 'leftOut', 'imageFields'),
+          fc.constantFrom('name', 'images', 'components', 'objects', 'bundles', 'charts', 'hooks', 'leftOut', 'imageFields', 'health'),
           fc.oneof(
             fc.jsonValue(),
             // Entries that are nearly right get further in.

@@ -14,6 +14,7 @@ import { readCanonicalYaml } from './canonical-read.ts'
 import { readDocuments } from './documents.ts'
 import { BundleError } from './errors.ts'
 import { annotations, type BundleConfig, bundleTypes, configSchema, type NestedBundle } from './format.ts'
+import type { HealthRule } from './health.ts'
 import { imageRule } from './image-rules.ts'
 import { readImages } from './images.ts'
 import { limits } from './limits.ts'
@@ -26,6 +27,8 @@ export interface ReadBundle {
   readonly config: BundleConfig
   /** Those of included bundles first, then component by component, in the order of the bundle. */
   readonly objects: KubeObjectLike[]
+  /** How custom resources are judged: its own rules, then those of included bundles for kinds that it has none for. */
+  readonly health: HealthRule[]
   /** Included bundles of all levels, each before the one that includes it. */
   readonly nested: NestedBundle[]
   /** `name` as manifests say it, without digest. */
@@ -96,8 +99,18 @@ async function read(source: ContentSource, bundle: Pick<Descriptor, 'digest' | '
     config,
     objects,
     images,
+    health: rulesOf(config, nested),
     nested: [...nested.flatMap((one) => one.nested), ...(config.bundles ?? [])],
   }
+}
+
+function rulesOf(config: BundleConfig, nested: readonly ReadBundle[]): HealthRule[] {
+  const rules = new Map<string, HealthRule>()
+  for (const rule of [...(config.health ?? []), ...nested.flatMap(({ health }) => health)]) {
+    const key = `${rule.kind}.${rule.apiGroup}`
+    if (!rules.has(key)) rules.set(key, rule)
+  }
+  return [...rules.values()]
 }
 
 /** Depth first, one after the other: what they hold together stays within the bounds of one bundle. */

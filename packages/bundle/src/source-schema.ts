@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import { bundleName, imageFieldSchema, semanticVersion } from './format.ts'
+import { healthRulesSchema } from './health.ts'
 import { kubernetesVersion } from './helm/defaults.ts'
 import { limits } from './limits.ts'
 
@@ -93,6 +94,7 @@ export const sourceSchema = z
     bundles: z.array(nestedSchema).max(limits.nestedBundles).default([]),
     images: z.array(imageSchema).max(1000).default([]),
     imageFields: z.array(imageFieldSchema).max(limits.imageFields).default([]),
+    health: healthRulesSchema.default([]),
   })
   .refine((value) => value.components.length + value.bundles.length > 0, {
     message: 'needs one at least, or a bundle under bundles:',

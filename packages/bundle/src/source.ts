@@ -3,6 +3,7 @@ import { dirname, join, resolve } from 'node:path'
 import type * as z from 'zod'
 import { readDocuments } from './documents.ts'
 import { BundleError } from './errors.ts'
+import { type HealthRule, plainRules } from './health.ts'
 import { type ImageRule, imageRule } from './image-rules.ts'
 import { apiVersion, type ComponentData, type ImageData, kind, sourceSchema } from './source-schema.ts'
 
@@ -79,6 +80,8 @@ export interface BundleSource {
   readonly images: readonly ImageSource[]
   /** Where custom resources name images, beside what is known already. */
   readonly imageFields: readonly ImageRule[]
+  /** How its custom resources are judged. */
+  readonly health: readonly HealthRule[]
 }
 
 export const bundleFileName = 'bundle.yaml'
@@ -150,6 +153,7 @@ export function parseSource(text: string, file: string): BundleSource {
       position: document.position(['bundles', at]),
     })),
     imageFields: data.imageFields.map(imageRule),
+    health: plainRules(data.health),
     images: data.images.map((image, at) => ({
       match: image.match,
       origin: originOf(image, dir),

@@ -143,6 +143,7 @@ async function applyBundle(
   await services.objects.write(context.live, runtime, runtime.outcome, signal)
   const result = await runtime.whileApplying(async () => {
     runtime.complete = false
+    runtime.health = bundle.health
     track(runtime.tracked, plan, same)
     releases.index(runtime)
     rewatch()

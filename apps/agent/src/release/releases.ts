@@ -1,5 +1,6 @@
 import { apiVersion, type Release } from '@muster/api'
-import type { KubeClient } from '@muster/kube'
+import type { KubeClient, KubeObject } from '@muster/kube'
+import { type Health, health, releaseLabel } from '@muster/reconcile'
 import { clusterLabel } from './release-object.ts'
 import { ReleaseRuntime } from './runtime.ts'
 
@@ -41,6 +42,18 @@ export class Releases {
   ownerOf(key: string): ReleaseRuntime | undefined {
     const name = this.#byObject.get(key)
     return name === undefined ? undefined : this.#byName.get(name)
+  }
+
+  /** How an object of some release is, by the rules of its bundle too. */
+  judge(object: KubeObject): Health {
+    return health(object, this.get(object.metadata.labels?.[releaseLabel] ?? '')?.health)
+  }
+
+  /** What stands for all rules that objects of a kind (`Kind.group`) are judged by. */
+  rulesOf(kind: string): string {
+    return this.all()
+      .flatMap(({ name, health: rules }) => (rules.textOf(kind) === '' ? [] : [`${name} ${rules.textOf(kind)}`]))
+      .join('\n')
   }
 
   /** Reads what is installed from the cluster: after a restart, before anything else. */

@@ -1,5 +1,5 @@
 import type { InventoryEntry, Release, ReleaseReason, ReleaseReport } from '@muster/api'
-import type { PlannedObject } from '@muster/reconcile'
+import { HealthRules, type PlannedObject } from '@muster/reconcile'
 import type { ChannelRelease } from '@muster/trust'
 
 /** How a release stands: what its condition `Ready` says. */
@@ -49,6 +49,8 @@ export class ReleaseRuntime {
   readonly name: string
   inventory: readonly InventoryEntry[] = []
   readonly tracked = new Map<string, Tracked>()
+  /** How its custom resources are judged. */
+  health = HealthRules.none
   /** What was last applied whole. */
   applied: AppliedContent | undefined
   /** False while something else than `applied` is tracked: from the start of an apply until it has succeeded. */
@@ -119,6 +121,7 @@ export class ReleaseRuntime {
   /** Forgets what was to be kept: nothing of it is corrected any more. */
   release(): void {
     this.tracked.clear()
+    this.health = HealthRules.none
     this.drifting.clear()
     this.applied = undefined
     this.complete = false

@@ -1,4 +1,12 @@
-import { connectionsOf, connectionText, describeObject, permissionsOf, permissionText, type ReadBundle } from '@muster/bundle'
+import {
+  connectionsOf,
+  connectionText,
+  describeObject,
+  healthRuleText,
+  permissionsOf,
+  permissionText,
+  type ReadBundle,
+} from '@muster/bundle'
 import type { OpenOptions } from '../artifact.ts'
 import { printable, readNamedBundle } from '../bundles.ts'
 import type { Context } from '../context.ts'
@@ -44,6 +52,7 @@ export function inspectionText(bundle: ReadBundle): string {
     ['Permissions asked', permissionsOf(objects).map(permissionText)],
     ['Connections', connectionsOf(objects).map(connectionText)],
     ['Parameters', parameterLines(bundle)],
+    ['Health', bundle.health.map(healthRuleText)],
     ['Hooks', lines((config.hooks ?? []).map(({ object, events }) => [object, events.join(', ')]))],
     ['Left out', lines((config.leftOut ?? []).map(({ from, why }) => [from, why]))],
   ]

@@ -79,6 +79,18 @@ describe('muster health', () => {
     expect((await typed(content)).code).toBe(2)
   })
 
+  it('judges custom resources by the rules of a bundle.yaml, and ends with 2 where a rule is no CEL', async () => {
+    const cache = 'apiVersion: example.test/v1\nkind: Cache\nmetadata: {name: sessions}\nstatus: {ready: 1}\n'
+    const rules = async (healthy: string) => {
+      const file = path.join(dir, 'bundle.yaml')
+      await writeFile(file, `kind: BundleSource\nhealth:\n  - {apiGroup: example.test, kind: Cache, healthy: ${JSON.stringify(healthy)}}\n`)
+      return typed(cache, '--rules', file)
+    }
+    expect(await rules('object.status.ready == 1')).toMatchObject({ code: 0 })
+    expect(await rules('object.status.ready == 2')).toMatchObject({ code: 1, said: expect.stringContaining('It is not yet that') })
+    expect(await rules('object.status.ready ==')).toMatchObject({ code: 2, said: expect.stringContaining('no expression in CEL') })
+  })
+
   it('prints no control characters of an object', async () => {
     const { said } = await typed(
       '{"apiVersion":"x/v1","kind":"W","metadata":{"name":"w"},"status":{"conditions":[{"type":"Ready","status":"False","message":"\\u001b[31m"}]}}',

@@ -14,11 +14,13 @@ export function registerHealth(command: Command, context: () => Context): void {
       collectText,
       [],
     )
+    .option('--rules <file>', 'rules for custom resources, under health: as in a bundle.yaml; repeatable', collectText, [])
     .addOption(new Option('-o, --output <format>', 'how to print it').choices(['table', 'json']).default('table'))
     .addHelpText(
       'after',
       `${examplesOf([
         ['muster kubectl alpha -- get deploy,pvc -A -o yaml | muster health -f -', 'what runs in a cluster'],
+        ['muster health -f caches.yaml --rules bundle.yaml', 'custom resources, by the rules of a bundle'],
         ['muster health -f web.yaml -f job.json -o json', 'files, for machines'],
       ])}\n\nExit codes: 0 all are healthy or suspended, 1 one is not, 2 a file holds no objects.`,
     )

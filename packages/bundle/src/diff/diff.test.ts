@@ -18,6 +18,7 @@ function bundle(version: string, yaml: string, more: Partial<ReadBundle['config'
     descriptor: { mediaType: '', digest: digest(version.slice(-1)), size: 1 },
     config: { name: 'shop', version, images: [], components: [], objects: objects.length, ...more },
     objects,
+    health: more.health ?? [],
     images: [],
     nested: [],
   }

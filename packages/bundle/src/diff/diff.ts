@@ -1,4 +1,5 @@
 import type { BundleImage, ChartParameter } from '../format.ts'
+import type { HealthRule } from '../health.ts'
 import { describeObject, identityOf, type KubeObjectLike } from '../object.ts'
 import type { ReadBundle } from '../read.ts'
 import { type Connection, connectionsOf } from './connections.ts'
@@ -45,6 +46,8 @@ export interface BundleDiff {
   }
   readonly permissions: { readonly added: readonly Permission[]; readonly removed: readonly Permission[] }
   readonly connections: { readonly added: readonly Connection[]; readonly removed: readonly Connection[] }
+  /** How custom resources are judged. */
+  readonly health: { readonly added: readonly HealthRule[]; readonly removed: readonly HealthRule[] }
   readonly charts: readonly ChartChange[]
   /** Of charts that both have. */
   readonly parameters: readonly ParameterChange[]
@@ -59,6 +62,7 @@ export function diffBundles(from: ReadBundle, to: ReadBundle): BundleDiff {
     objects: diffObjects(from.objects, to.objects),
     permissions: diffPermissions(permissionsOf(from.objects), permissionsOf(to.objects)),
     connections: diffSets(connectionsOf(from.objects), connectionsOf(to.objects)),
+    health: diffSets(from.health, to.health),
     charts: diffCharts(from, to),
     parameters: diffParameters(from, to),
   }

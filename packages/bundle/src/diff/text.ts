@@ -1,4 +1,5 @@
 import type { ChartParameter } from '../format.ts'
+import { healthRuleText } from '../health.ts'
 import { connectionText } from './connections.ts'
 import { type BundleDiff, type ChartChange, type ImageChange, type ParameterChange, repositoryOf } from './diff.ts'
 import type { FieldChange } from './fields.ts'
@@ -19,6 +20,7 @@ export function diffText(diff: BundleDiff): string {
     section('Permissions', signed(diff.permissions, permissionText)),
     section('Connections', signed(diff.connections, connectionText)),
     objectsText(diff),
+    section('Health', signed(diff.health, healthRuleText)),
     section('Charts', diff.charts.map(chartText)),
     section('Parameters', diff.parameters.map(parameterText)),
   ].filter((text) => text !== '')

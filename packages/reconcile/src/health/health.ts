@@ -1,6 +1,7 @@
 import type { KubeObject } from '@muster/kube'
 import { groupKind } from '../identity.ts'
 import { platformRules } from './platform.ts'
+import { HealthRules } from './rules.ts'
 import { degraded, find, type Health, healthy, progressing, type Rule, suspended, unknown, type View, viewOf } from './view.ts'
 import { workloadRules } from './workloads.ts'
 
@@ -10,11 +11,12 @@ const rules: ReadonlyMap<string, Rule> = new Map([...workloadRules, ...platformR
  * How an object is, by what it says of itself. Follows the published rules of kstatus (sigs.k8s.io/cli-utils, pkg/kstatus), whose
  * `Current` is `Healthy`, `InProgress` `Progressing`, `Failed` `Degraded`, and adds what people ask next: why. Where it is another
  * than kstatus, docs/health.md says so.
+ * @param ofBundle rules for kinds that Kubernetes does not know, as a bundle gives them
  */
-export function health(object: KubeObject): Health {
+export function health(object: KubeObject, ofBundle: HealthRules = HealthRules.none): Health {
   if (!readable(object)) return unknown('StatusUnreadable', 'Its status has not the form that the status of a Kubernetes object has.')
   const view = viewOf(object)
-  return general(object, view) ?? (rules.get(groupKind(object)) ?? generic)(view)
+  return general(object, view) ?? ofBundle.judge(object) ?? (rules.get(groupKind(object)) ?? generic)(view)
 }
 
 /** What holds for every kind, before its own rule. */

@@ -1,0 +1,2 @@
+export { CelError, type CelErrorCode } from './errors.ts'
+export { compileExpressions, type Expression, type ExpressionOptions } from './expression.ts'
