@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
-import { access, mkdir, mkdtemp, open, readdir, readFile, rename, rm } from 'node:fs/promises'
+import { access, mkdir, mkdtemp, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import path from 'node:path'
 import { run } from '../environment/command.ts'
@@ -15,6 +15,10 @@ export interface GoPeer {
   /** Path of the program's package in its module. */
   readonly program: string
   readonly version: string
+  /** Its module: it is built in there, where as a dependency it would ask for modules that no proxy has. */
+  readonly module?: string
+  /** `module => module version`: it is built in a module that says so, as the program's own replacements count for nobody else. */
+  readonly replace?: readonly string[]
 }
 
 /** Two minutes or more for a large one that was never built here: give the hook that asks for a peer this long. */
@@ -36,13 +40,27 @@ export const goPeers = {
     version: 'v2.1.3',
   },
   fulcio: { name: 'fulcio', program: 'github.com/sigstore/fulcio', version: 'v1.8.8' },
+  kapp: { name: 'kapp', program: 'carvel.dev/kapp/cmd/kapp', version: 'v0.64.2', module: 'carvel.dev/kapp' },
+  // Four minutes on a quiet machine. Its `http/fetch` v0.20.0 asks for a module that no proxy has.
+  kustomizeController: {
+    name: 'kustomize-controller',
+    program: 'github.com/fluxcd/kustomize-controller',
+    version: 'v1.7.2',
+    replace: [
+      'github.com/opencontainers/go-digest => github.com/opencontainers/go-digest v1.0.1-0.20220411205349-bde1400a84be',
+      'github.com/fluxcd/pkg/http/fetch => github.com/fluxcd/pkg/http/fetch v0.19.0',
+    ],
+  },
   rekorTiles: { name: 'rekor-tiles', program: 'github.com/sigstore/rekor-tiles/v2/cmd/rekor-server/posix', version: 'v2.3.0' },
 } as const satisfies Record<string, GoPeer>
 
 /** The path of a Go program, built from its module. */
 export function goPeer(peer: GoPeer): Promise<string> {
   return peerProgram(`${peer.name}-${peer.version}`, path.basename(peer.program), async (folder) => {
-    await succeed('go', ['install', `${peer.program}@${peer.version}`], { ...process.env, GOBIN: folder })
+    if (peer.module !== undefined) await buildInside(peer, peer.module, folder)
+    else if (peer.replace === undefined)
+      await succeed('go', ['install', `${peer.program}@${peer.version}`], { ...process.env, GOBIN: folder })
+    else await buildInModule(peer, peer.replace, folder)
   })
 }
 
@@ -54,6 +72,26 @@ export async function goProgram(source: string): Promise<string> {
   return peerProgram(`${name}-${hash.digest('hex').slice(0, 12)}`, name, async (folder) => {
     await succeed('go', ['build', '-trimpath', '-o', path.join(folder, name), '.'], process.env, source)
   })
+}
+
+/** Builds a program as its authors do, in its own module. */
+async function buildInside({ program, version }: GoPeer, module: string, folder: string): Promise<void> {
+  const { code, stdout, stderr } = await run('go', ['mod', 'download', '-json', `${module}@${version}`])
+  if (code !== 0) throw new Error(`${module} ${version} cannot be fetched: ${stderr}`)
+  const { Dir } = JSON.parse(stdout) as { Dir: string }
+  await succeed('go', ['build', '-mod=readonly', '-o', folder, program], process.env, Dir)
+}
+
+/** Builds a program in a module that says what is replaced. */
+async function buildInModule({ program, version }: GoPeer, replace: readonly string[], folder: string): Promise<void> {
+  const work = await mkdtemp(`${folder}-module-`)
+  try {
+    const lines = ['module peer', `require ${program} ${version}`, ...replace.map((one) => `replace ${one}`)]
+    await writeFile(path.join(work, 'go.mod'), `${lines.join('\n')}\n`)
+    await succeed('go', ['build', '-mod=mod', '-o', folder, program], process.env, work)
+  } finally {
+    await rm(work, { recursive: true, force: true })
+  }
 }
 
 /** The path of a program of a Debian package: fetched and unpacked, not installed. */

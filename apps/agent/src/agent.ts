@@ -1,7 +1,6 @@
 import { join } from 'node:path'
 import type { NodeReport } from '@muster/api'
-import { apiVersion } from '@muster/api'
-import { EventRecorder, Informer, type KubeClient, type KubeObject, Manager, type Runnable } from '@muster/kube'
+import { EventRecorder, Informer, type KubeClient, Manager, type Runnable } from '@muster/kube'
 import { type ContentSource, Registry } from '@muster/oci'
 import type { Clock } from './clock.ts'
 import { ContentCache } from './content-cache.ts'
@@ -11,12 +10,11 @@ import type { Logger } from './logger.ts'
 import { nodeReport } from './nodes.ts'
 import { Probes } from './probes.ts'
 import { Puller } from './puller.ts'
-import { clusterLabel } from './release/release-object.ts'
 import { ReleasesWorker } from './releases-worker.ts'
 import { Reporter, reportOf } from './reporter.ts'
 import { SealingKeys } from './sealing-keys.ts'
 import type { Settings } from './settings.ts'
-import { type ChannelState, StateStore } from './state.ts'
+import { StateStore } from './state.ts'
 import { SitePolicyWatch, TrustRules } from './trust-rules.ts'
 import { agentVersion } from './version.ts'
 
@@ -64,7 +62,7 @@ export async function runAgent({ client, settings, clock, logger }: AgentOptions
       content: () => puller.current?.content,
       changed: () => reporter.changed(),
     })
-    const worker = new ReleasesWorker({
+    const worker: ReleasesWorker = new ReleasesWorker({
       client,
       cluster: access.identity.cluster,
       events,
@@ -75,12 +73,13 @@ export async function runAgent({ client, settings, clock, logger }: AgentOptions
       wanted: () => puller.current && { ...puller.current, expired: puller.expired },
       changed: () => reporter.changed(),
     })
-    await worker.releases.restore(client, access.identity.cluster, signal)
+    await worker.restore(signal)
     const puller = new Puller({
       cluster: access.identity.cluster,
       source: () => access.repository(access.identity.channelRepository),
       store,
-      state: await atLeastInstalled(remembered, client, access.identity.cluster, signal),
+      // Releases say which generation asked for them: should the state be lost, an older channel is still refused.
+      state: { ...remembered, generation: Math.max(remembered.generation, worker.generation) },
       intervalMs: settings.pollMs,
       clock,
       logger,
@@ -182,14 +181,6 @@ function connect({ registry }: Identity): Registry {
     ...(username === undefined || password === undefined ? {} : { credentials: { username, password } }),
     userAgent: userAgent(agentVersion),
   })
-}
-
-/** Releases say which generation asked for them: should the state be lost, an older channel is still refused. */
-async function atLeastInstalled(state: ChannelState, client: KubeClient, cluster: string, signal: AbortSignal): Promise<ChannelState> {
-  const { items } = await client.list({ apiVersion, kind: 'Release', labelSelector: `${clusterLabel}=${cluster}` }, { signal })
-  const generations = items.map((item: KubeObject) => (item['spec'] as { channelGeneration?: unknown } | undefined)?.channelGeneration)
-  const highest = Math.max(state.generation, ...generations.filter((generation) => typeof generation === 'number'))
-  return highest === state.generation ? state : { ...state, generation: highest }
 }
 
 async function trimAll(cache: ContentCache, clock: Clock, signal: AbortSignal): Promise<void> {

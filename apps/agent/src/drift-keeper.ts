@@ -82,13 +82,24 @@ export class DriftKeeper {
     let again: number | undefined
     const done = await runtime.correct(async () => {
       try {
-        const applied = await applyObject(client, tracked.planned.object, { release: runtime.name, accepted: true, signal })
+        const applied = await applyObject(client, tracked.planned.object, {
+          release: runtime.name,
+          accepted: true,
+          expect: 'present',
+          signal,
+        })
         tracked.ownership = applied.ownership
         const { uid, generation } = applied.object.metadata
+        tracked.last = {
+          ...tracked.last,
+          object: tracked.planned.object,
+          ownership: applied.ownership,
+          ...(uid === undefined ? {} : { uid }),
+        }
         if (generation !== undefined) tracked.generation = generation
         if (uid !== undefined && uid !== tracked.uid) {
           tracked.uid = uid
-          if (tracked.planned.ours) runtime.inventory = unionInventory(runtime.inventory, [entryOf(applied.object)])
+          if (tracked.planned.ours) runtime.inventory = unionInventory(runtime.inventory, [entryOf(applied.object, applied.ownership)])
         }
         runtime.drifting.delete(key)
         if (applied.difference === undefined) return

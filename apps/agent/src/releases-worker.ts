@@ -1,5 +1,5 @@
-import { apiVersion } from '@muster/api'
-import { Controller, type EventRecorder, Informer, type KubeClient, type KubeObject, type Runnable } from '@muster/kube'
+import { apiVersion, type Release } from '@muster/api'
+import { Controller, type EventRecorder, Informer, type KubeClient, type Runnable } from '@muster/kube'
 import { entryRef } from '@muster/reconcile'
 import type { Clock } from './clock.ts'
 import { DriftKeeper } from './drift-keeper.ts'
@@ -8,7 +8,7 @@ import type { Logger } from './logger.ts'
 import type { AcceptedChannel } from './puller.ts'
 import type { ReleaseServices } from './release/context.ts'
 import { ReleaseReconciler, type Wanted } from './release/reconciler.ts'
-import { clusterLabel, ReleaseObjects } from './release/release-object.ts'
+import { clusterLabel, type LiveRelease, liveOf, ReleaseObjects } from './release/release-object.ts'
 import { Releases } from './release/releases.ts'
 import { type ReleaseRuntime, targetOf } from './release/runtime.ts'
 import type { TrustRules } from './trust-rules.ts'
@@ -38,7 +38,8 @@ export class ReleasesWorker {
   readonly #watches: Watches
   readonly #drift: DriftKeeper
   readonly #controller: Controller
-  readonly #releaseInformer: Informer<null>
+  readonly #objects: ReleaseObjects
+  readonly #releaseInformer: Informer<LiveRelease>
 
   constructor(options: ReleasesWorkerOptions) {
     const { client, clock, logger, changed, events } = options
@@ -58,9 +59,10 @@ export class ReleasesWorker {
       changed()
     }
     this.#drift = new DriftKeeper({ client, releases: this.releases, events, clock, logger, changed: tell })
+    this.#objects = new ReleaseObjects(client, options.cluster, () => clock.now())
     const services: ReleaseServices = {
       client,
-      objects: new ReleaseObjects(client, options.cluster, () => clock.now()),
+      objects: this.#objects,
       releases: this.releases,
       watches: this.#watches,
       clock,
@@ -85,16 +87,34 @@ export class ReleasesWorker {
           'a release could not be worked on; it is tried again',
         ),
     })
-    this.#releaseInformer = new Informer<null>(client, {
+    this.#releaseInformer = new Informer<LiveRelease>(client, {
       apiVersion,
       kind: 'Release',
       labelSelector: `${clusterLabel}=${options.cluster}`,
-      project: (_object: KubeObject) => null,
+      project: liveOf,
     })
     // A Release that someone deletes comes back: it is how people see what runs.
-    this.#releaseInformer.onChange(({ type, key }) => {
-      if (type === 'deleted' && this.releases.get(key) !== undefined) this.#controller.enqueue(key)
+    this.#releaseInformer.onChange((event) => {
+      if (this.#objects.saw(event) && this.releases.get(event.key) !== undefined) this.#controller.enqueue(event.key)
     })
+  }
+
+  /** Reads what is installed from the cluster: after a restart, before anything else. */
+  async restore(signal: AbortSignal): Promise<void> {
+    const { client, cluster } = this.#options
+    const pages = client.pages({ apiVersion, kind: 'Release', labelSelector: `${clusterLabel}=${cluster}` }, { signal })
+    for await (const { items } of pages) {
+      for (const item of items) {
+        this.#objects.take(liveOf(item))
+        this.releases.remember(item as unknown as Release)
+      }
+    }
+    this.#rewatch()
+  }
+
+  /** The highest generation that a Release bears: should the state be lost, an older channel is still refused. */
+  get generation(): number {
+    return this.#objects.generation
   }
 
   /** What must run, in the order of starting. */

@@ -45,19 +45,30 @@ describe('what is watched', () => {
     watches.ensure(['shop', 'bank'].map((namespace) => ({ ...kind, name: 'settings', namespace })))
     await vi.waitFor(() => expect(seen('bank')).toMatchObject({ uid: 'bank' }))
     expect(seen('shop')).toMatchObject({ uid: 'shop' })
-    expect(asked).toEqual([expect.objectContaining({ ...kind, labelSelector: 'muster.dev/release', namespace: undefined })])
+    expect(asked.filter((what) => what.kind === kind.kind)).toEqual([
+      expect.objectContaining({ ...kind, labelSelector: 'muster.dev/release', namespace: undefined }),
+    ])
+  })
+
+  it('is every namespace, also those of nobody: whether one is there is asked before each first apply', async () => {
+    watches.ensure([kind])
+    await vi.waitFor(() => expect(watches.sighting({ apiVersion: 'v1', kind: 'Namespace', name: 'elsewhere' })).toBeUndefined())
+    expect(asked).toContainEqual(expect.objectContaining({ kind: 'Namespace', labelSelector: undefined }))
+    // Of other kinds that hold data it sees those of releases only, and so cannot say that there is none.
+    expect(watches.sighting({ apiVersion: 'v1', kind: 'PersistentVolumeClaim', namespace: 'shop', name: 'data' })).toBe('unknown')
   })
 
   it('is judged anew when the rules for its kind are others', async () => {
     watches.ensure([kind])
     await vi.waitFor(() => expect(seen('shop')).toMatchObject({ health: { reason: 'first' } }))
     watches.ensure([kind])
-    expect(asked).toHaveLength(1)
+    const ofKind = () => asked.filter((what) => what.kind === kind.kind)
+    expect(ofKind()).toHaveLength(1)
     rules = 'second'
     watches.ensure([kind])
     expect(seen('shop')).toBe('unknown')
     await vi.waitFor(() => expect(seen('shop')).toMatchObject({ health: { reason: 'second' } }))
-    expect(asked).toHaveLength(2)
+    expect(ofKind()).toHaveLength(2)
   })
 
   it('ends with the last release that holds something of its kind', async () => {

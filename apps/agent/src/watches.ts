@@ -1,5 +1,17 @@
 import { Informer, type InformerEvent, type KubeClient, type KubeObject } from '@muster/kube'
-import { additionsByOthers, fieldManager, groupKind, type Health, objectKey, ownershipHash, refOf, releaseLabel } from '@muster/reconcile'
+import {
+  additionsByOthers,
+  fieldManager,
+  groupKind,
+  type Health,
+  holderOf,
+  isProtected,
+  objectKey,
+  ownershipHash,
+  refOf,
+  releaseLabel,
+  type Sighting,
+} from '@muster/reconcile'
 import { codeOf, messageOf } from './error.ts'
 import type { Logger } from './logger.ts'
 
@@ -9,6 +21,8 @@ export interface Observed {
   readonly uid: string
   readonly generation: number | undefined
   readonly ownership: string
+  /** The release that applied it. */
+  readonly holder: string | undefined
   /** Whether others added where only the release has a say. */
   readonly added: boolean
   readonly health: Health
@@ -21,6 +35,7 @@ export function observe(object: KubeObject, judge: (object: KubeObject) => Healt
     uid: object.metadata.uid ?? '',
     generation: object.metadata.generation,
     ownership: ownershipHash(object, fieldManager),
+    holder: holderOf(object),
     added: additionsByOthers(object, fieldManager).length > 0,
     health: judge(object),
   }
@@ -46,6 +61,13 @@ export interface Judges {
   rulesOf(kind: string): string
 }
 
+/** Of these kinds all objects are watched, not only those of releases: whether one is there is asked before every first apply. */
+const whole: readonly Kind[] = [{ apiVersion: 'v1', kind: 'Namespace' }]
+const wholeKinds: ReadonlySet<string> = new Set(whole.map(groupKind))
+
+/** How long what a watch holds is waited for, in milliseconds, before it is done without. */
+const readMs = 5_000
+
 /** Watches the kinds of which releases hold objects, and of these only the objects with the label of a release. */
 export class Watches {
   readonly name = 'watches'
@@ -65,7 +87,7 @@ export class Watches {
 
   /** Watches exactly the kinds of these from now on, in all namespaces, also where one object is given for its kind. */
   ensure(kinds: readonly Kind[]): void {
-    const wanted = new Map(kinds.map((kind) => [groupKind(kind), kind]))
+    const wanted = new Map([...whole, ...kinds].map((kind) => [groupKind(kind), kind]))
     for (const [name, running] of this.#running) {
       if (wanted.has(name) && running.rules === this.#judges.rulesOf(name)) continue
       running.stop.abort()
@@ -85,6 +107,22 @@ export class Watches {
     const informer = this.#running.get(groupKind(ref))?.informer
     if (informer === undefined || !informer.synced) return 'unknown'
     return informer.get(ref.namespace === undefined ? ref.name : `${ref.namespace}/${ref.name}`)
+  }
+
+  /** What is known of an object without asking: of most kinds only whether it is a release's. */
+  sighting(ref: Parameters<Watches['get']>[0]): Sighting {
+    const observed = this.get(ref)
+    if (observed === undefined && !wholeKinds.has(groupKind(ref)) && isProtected(ref)) return 'unknown'
+    return observed
+  }
+
+  /** Waits until the kinds of these objects were read, but not for long. */
+  async read(kinds: readonly Kind[], signal: AbortSignal): Promise<void> {
+    const names = new Set(kinds.map(groupKind))
+    const waiting = AbortSignal.any([signal, AbortSignal.timeout(readMs)])
+    const reading = [...names].flatMap((name) => this.#running.get(name)?.informer.whenSynced(waiting) ?? [])
+    await Promise.allSettled(reading)
+    signal.throwIfAborted()
   }
 
   /** Runs until stopped; then all watches end. */
@@ -107,7 +145,7 @@ export class Watches {
     const informer = new Informer<Observed>(this.#client, {
       apiVersion,
       kind,
-      labelSelector: releaseLabel,
+      labelSelector: wholeKinds.has(groupKind({ apiVersion, kind })) ? undefined : releaseLabel,
       project: (object) => observe(object, (one) => this.#judges.judge(one)),
       onError: (error) => this.#logger.debug({ kind, code: codeOf(error), reason: messageOf(error) }, 'a watch goes on after a failure'),
     })

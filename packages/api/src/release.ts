@@ -8,14 +8,26 @@ export const inventoryEntrySchema = z.object({
   namespace: z.string().optional(),
   name: z.string(),
   uid: z.string().optional(),
+  /** Which of its fields the agent owned after the last apply, as a hash: after a restart it says whether the object is as it was applied. */
+  ownership: z.string().optional(),
 })
 export type InventoryEntry = z.infer<typeof inventoryEntrySchema>
 
 const spec = z.object({
   bundle: z.object({ repository: z.string(), version: z.string(), digest: digestSchema }),
   namespace: z.string().optional(),
-  /** Generation of the channel that asked for it. */
+  /** Generation of the channel that asked for it. The first of all releases bears that of the newest channel. */
   channelGeneration: z.int().min(0),
+  /** Stands for the bundle with its settings as it is being applied, or was: written before any object is. */
+  content: z.string().optional(),
+  /**
+   * Objects that there may be, written before they are made: what a crash leaves is known to prune. Counts until the status says that
+   * this content was applied.
+   */
+  planned: z
+    .array(z.object({ apiVersion: z.string(), kind: z.string(), namespace: z.string().optional(), names: z.array(z.string()).max(20_000) }))
+    .max(4_096)
+    .optional(),
 })
 
 const status = z.object({
@@ -24,6 +36,8 @@ const status = z.object({
   /** Digest that was last applied whole. What runs, when a newer one is refused. */
   appliedDigest: digestSchema.optional(),
   appliedVersion: z.string().optional(),
+  /** The `spec.content` that was last applied whole; not there while another is being applied. */
+  appliedContent: z.string().optional(),
   signedBy: z.array(z.string()).optional(),
   inventory: z.array(inventoryEntrySchema).max(20_000).optional(),
   drift: z

@@ -1,19 +1,21 @@
-import { setTimeout as pause } from 'node:timers/promises'
 import { KubeError, type KubeObject } from '@muster/kube'
-import { type Addition, additionsByOthers, removalPatch } from './additions.ts'
-import { type ClusterApi, calling, fieldManager, releaseLabel } from './cluster.ts'
+import type { Addition } from './additions.ts'
+import { type AdoptionRule, mayAdopt } from './adoption.ts'
+import { type ClusterApi, calling, fieldManager } from './cluster.ts'
+import { conflictsOf, describeConflicts, type FieldConflict, wasSet } from './conflict.ts'
+import { forgetUpdates, isInvalid, removeAdditions, restore } from './correction.ts'
 import { type Drift, driftBetween } from './drift.ts'
-import { failureOf, type ObjectFailure } from './failure.ts'
-import { leaves, same, touches, valueAt } from './fields.ts'
-import { groupKind, nameOf, refOf } from './identity.ts'
-import { ownershipHash, ownFields } from './managed-fields.ts'
-import { phases } from './order.ts'
-import type { PlannedObject } from './plan.ts'
-import { type Reach, restoration } from './restore.ts'
+import { leaves, same, valueAt } from './fields.ts'
+import { holderOf } from './holder.ts'
+import { nameOf, refOf } from './identity.ts'
+import { fieldOwners, ownershipHash, ownFields } from './managed-fields.ts'
+import { remake } from './recreate.ts'
+import { ApplyRefusal } from './refusal.ts'
 
 /** What an apply did to one object. */
 export interface Applied {
-  readonly action: 'Created' | 'Changed' | 'Unchanged'
+  /** `Adopted`: it was there, made by somebody else, and is the release's from now on. `Recreated`: it was deleted and made again. */
+  readonly action: 'Created' | 'Adopted' | 'Recreated' | 'Changed' | 'Unchanged'
   /** As the API server returned it last. */
   readonly object: KubeObject
   /** What stands for "as we applied it"; see `ownershipHash`. */
@@ -22,54 +24,199 @@ export interface Applied {
   readonly difference?: Drift
 }
 
+/** What may be taken from others. Nothing, where nothing is said. */
+export interface TakeOver {
+  /** Objects that are there already and that the release may make its own. */
+  readonly adopt?: readonly AdoptionRule[]
+  /** Field managers from which fields may be taken that the bundle sets. */
+  readonly takeFrom?: readonly string[]
+}
+
 export interface ApplyOptions {
   readonly release: string
   /** This very content was applied before, so what others did is all that can stand in its way. */
   readonly accepted?: boolean
+  /**
+   * Whether the release's object is known to be there, from a watch or an inventory. It only saves requests: what is not as expected
+   * is found out by the answer. Default: absent.
+   */
+  readonly expect?: 'absent' | 'present'
+  /** What the release applied last in this object's place: another's value in a field of it is drift, in any other a conflict. */
+  readonly last?: () => Promise<KubeObject | undefined>
+  readonly takeOver?: TakeOver
   readonly signal?: AbortSignal
 }
 
-/** Thrown inside `applyObject` for what only this package knows; `applyPlan` turns it into a failure. */
-export class ApplyRefusal extends Error {
-  override readonly name = 'ApplyRefusal'
-  readonly code: 'OwnedByOtherRelease' | 'Terminating' | 'NotEstablished'
-  readonly transient: boolean
+/** How an object that is there belongs to the release that wants it. */
+type Standing = 'ours' | 'adopted'
 
-  constructor(code: ApplyRefusal['code'], message: string) {
-    super(message)
-    this.code = code
-    this.transient = code !== 'OwnedByOtherRelease'
-  }
-}
-
-/** How often a write is tried again when the object changes meanwhile. */
-const writeAttempts = 3
+type Attempt = { readonly applied: KubeObject } | { readonly conflicts: readonly FieldConflict[] } | { readonly invalid: KubeError }
 
 /**
- * Brings one object to what is signed: server-side apply, forced, since the release owns what it names; then what others added where
- * only the release has a say is removed, from exactly the state that was judged. What others put in the way of the apply goes first.
+ * Brings one object to what is signed, by server-side apply, in one request where nothing stands in the way (see the README for the
+ * others). What is not the release's is left alone and told: objects of others, fields of other managers.
  * @throws KubeError, ApplyRefusal
  */
 export async function applyObject(api: ClusterApi, object: KubeObject, options: ApplyOptions): Promise<Applied> {
-  const { release, signal } = options
-  const ref = refOf(object)
-  const before = await api.find(ref, calling(signal))
-  const holder = before === undefined ? undefined : heldBy(before)
+  const { accepted = false, expect = 'absent' } = options
+  if (expect === 'absent') {
+    const made = await create(api, object, options)
+    if (made !== undefined) return conclude(api, object, made, { ...options, before: 'absent' })
+    return applyOver(api, object, options)
+  }
+  if (accepted) return applyOver(api, object, options)
+  const first = await attempt(api, object, { force: false, signal: options.signal })
+  if (!('applied' in first)) return applyOver(api, object, options, first)
+  refuseTerminating(first.applied)
+  return conclude(api, object, first.applied, { ...options, before: 'unread' })
+}
+
+/**
+ * An apply that only makes. No object has this version: on one that is there the API server refuses it and changes nothing, and where
+ * there is none it does not look at it.
+ */
+const neverThere = '1'
+
+/** Undefined where an object is there. */
+async function create(api: ClusterApi, object: KubeObject, { signal }: ApplyOptions): Promise<KubeObject | undefined> {
+  const once = { ...object, metadata: { ...object.metadata, resourceVersion: neverThere } }
+  try {
+    return await api.apply(once, { fieldManager, force: true, ...calling(signal) })
+  } catch (error) {
+    if (error instanceof KubeError && (error.code === 'Conflict' || error.code === 'AlreadyExists')) return undefined
+    throw error
+  }
+}
+
+/** One apply. What is refused for what is there is given back; every other failure is thrown. */
+async function attempt(
+  api: ClusterApi,
+  object: KubeObject,
+  { force, dryRun = false, signal }: { readonly force: boolean; readonly dryRun?: boolean; readonly signal: AbortSignal | undefined },
+): Promise<Attempt> {
+  try {
+    return { applied: await api.apply(object, { fieldManager, force, dryRun, ...calling(signal) }) }
+  } catch (error) {
+    if (isInvalid(error)) return { invalid: error }
+    const conflicts = error instanceof KubeError && error.code === 'Conflict' ? conflictsOf(error) : []
+    if (conflicts.length === 0) throw error
+    return { conflicts }
+  }
+}
+
+/** Applies over what is there, after a look at it. */
+async function applyOver(api: ClusterApi, object: KubeObject, options: ApplyOptions, first?: Attempt): Promise<Applied> {
+  const { accepted = false, signal } = options
+  const before = await api.find(refOf(object), calling(signal))
+  if (before === undefined) {
+    const made = await api.apply(object, { fieldManager, force: true, ...calling(signal) })
+    return conclude(api, object, made, { ...options, before: 'absent' })
+  }
+  const standing = standingOf(before, options)
+  refuseTerminating(before)
+  let result = first ?? (await attempt(api, object, { force: accepted, signal }))
+  if ('conflicts' in result) {
+    await judgeConflicts(result.conflicts, before, standing, options)
+    result = await attempt(api, object, { force: true, signal })
+  }
+  let dropped: readonly Addition[] = []
+  if ('invalid' in result) {
+    // An object that was never ours is not bent to what is signed: that is for people to decide.
+    const restored = standing === 'ours' || accepted ? await restore(api, before, object, signal) : undefined
+    if (restored === undefined) {
+      const made = await remake(api, before, object, { error: result.invalid, create: () => create(api, object, options), signal })
+      return conclude(api, object, made, { ...options, before: 'absent', action: 'Recreated' })
+    }
+    dropped = restored
+    // What was written by the way of a replace is owned only now.
+    result = await attempt(api, object, { force: true, signal })
+  }
+  if (!('applied' in result)) throw 'invalid' in result ? result.invalid : changedMeanwhile(object)
+  return conclude(api, object, result.applied, { ...options, before, dropped, ...(standing === 'adopted' ? { action: 'Adopted' } : {}) })
+}
+
+/** What was forced cannot be in conflict. */
+function changedMeanwhile(object: KubeObject): KubeError {
+  return new KubeError('Conflict', `${nameOf(refOf(object))} was changed while it was applied. Try again.`, { transient: true })
+}
+
+/** @throws ApplyRefusal where the object is not the release's, and is not to become so */
+function standingOf(before: KubeObject, { release, accepted, takeOver }: ApplyOptions): Standing {
+  const what = nameOf(refOf(before))
+  const holder = holderOf(before)
   if (holder !== undefined && holder !== release) {
-    throw new ApplyRefusal('OwnedByOtherRelease', `${nameOf(ref)} belongs to release ${holder}; take it out of one of the two bundles.`)
+    throw new ApplyRefusal('OwnedByOtherRelease', `${what} belongs to release ${holder}; take it out of one of the two bundles.`)
   }
-  if (before?.metadata.deletionTimestamp !== undefined) {
-    const finalizers = before.metadata.finalizers ?? []
-    const wait = finalizers.length > 0 ? ` (finalizers: ${finalizers.join(', ')})` : ''
-    throw new ApplyRefusal('Terminating', `${nameOf(ref)} is being deleted${wait}; it is made again when it is gone.`)
+  // Without its label it is ours all the same: nobody else applies as we do.
+  if (ownFields(before, fieldManager) !== undefined || accepted === true) return 'ours'
+  if (mayAdopt(before, takeOver?.adopt ?? [])) return 'adopted'
+  const managers = [...new Set(fieldOwners(before).map(({ manager }) => `"${manager}"`))]
+  const by = managers.length === 0 ? '' : ` (field managers: ${managers.slice(0, 5).join(', ')})`
+  throw new ApplyRefusal(
+    'NotAdopted',
+    `${what} was there before this release and is somebody else's${by}. Let the placement adopt it (adopt), or delete it.`,
+  )
+}
+
+function refuseTerminating(object: KubeObject): void {
+  if (object.metadata.deletionTimestamp === undefined) return
+  const finalizers = object.metadata.finalizers ?? []
+  const wait = finalizers.length > 0 ? ` (finalizers: ${finalizers.join(', ')})` : ''
+  throw new ApplyRefusal('Terminating', `${nameOf(refOf(object))} is being deleted${wait}; it is made again when it is gone.`)
+}
+
+/** Managers under which kubectl writes where it does not apply on the server: people's hands. */
+const byHand = /^kubectl-/
+
+/** @throws ApplyRefusal for the conflicts that may not be decided by force */
+async function judgeConflicts(
+  conflicts: readonly FieldConflict[],
+  before: KubeObject,
+  standing: Standing,
+  { last, takeOver }: ApplyOptions,
+): Promise<void> {
+  const takeFrom = takeOver?.takeFrom ?? []
+  const foreign = conflicts.filter(
+    ({ manager }) => manager !== fieldManager && !takeFrom.includes(manager) && !(standing === 'adopted' && byHand.test(manager)),
+  )
+  if (foreign.length === 0) return
+  const applied = standing === 'ours' ? await last?.() : undefined
+  const refused = applied === undefined ? foreign : foreign.filter((conflict) => !wasSet(conflict, before, applied))
+  if (refused.length === 0) return
+  throw new ApplyRefusal(
+    'Conflict',
+    `Of ${nameOf(refOf(before))}, field manager ${describeConflicts(refused)}, which the bundle sets too. Let the placement take them (conflicts.takeFrom), or take them out of the bundle.`,
+  )
+}
+
+interface Conclusion extends ApplyOptions {
+  /** How the object was; `unread` where that was not asked. */
+  readonly before: KubeObject | 'absent' | 'unread'
+  readonly dropped?: readonly Addition[]
+  readonly action?: Applied['action']
+}
+
+/** After an apply: removes what others added where only the release has a say, from exactly the state that was judged. */
+async function conclude(
+  api: ClusterApi,
+  object: KubeObject,
+  applied: KubeObject,
+  { before, dropped = [], action, accepted, signal }: Conclusion,
+): Promise<Applied> {
+  const known = await forgetUpdates(api, applied, signal)
+  const cleaned = await removeAdditions(api, object, known, signal)
+  const after = cleaned.object
+  const ownership = ownershipHash(after, fieldManager)
+  if (before === 'unread') return { action: action ?? 'Changed', object: after, ownership }
+  if (before === 'absent') {
+    const difference = accepted === true ? driftBetween(refOf(object), undefined, after, [], fieldManager) : undefined
+    return { action: action ?? 'Created', object: after, ownership, ...(difference === undefined ? {} : { difference }) }
   }
-  const { applied, dropped } = await applyOrRestore(api, object, before, options)
-  const cleaned = await removeAdditions(api, object, applied, signal)
-  const difference = driftBetween(ref, before, applied, [...dropped, ...cleaned.removed], fieldManager)
+  const difference = driftBetween(refOf(object), before, after, [...dropped, ...cleaned.removed], fieldManager)
   return {
-    action: actionOf(before, cleaned.object, difference),
-    object: cleaned.object,
-    ownership: ownershipHash(cleaned.object, fieldManager),
+    action: action ?? actionOf(before, after, difference),
+    object: after,
+    ownership,
     ...(difference === undefined ? {} : { difference }),
   }
 }
@@ -78,215 +225,9 @@ export async function applyObject(api: ClusterApi, object: KubeObject, options: 
  * A controller may write the object between our read and our apply, its status most often: a newer resourceVersion alone does not mean
  * that we changed anything.
  */
-function actionOf(before: KubeObject | undefined, after: KubeObject, difference: Drift | undefined): Applied['action'] {
-  if (before === undefined) return 'Created'
+function actionOf(before: KubeObject, after: KubeObject, difference: Drift | undefined): Applied['action'] {
   if (before.metadata.resourceVersion === after.metadata.resourceVersion) return 'Unchanged'
   const own = ownFields(after, fieldManager) ?? {}
   const kept = difference === undefined && leaves(own).every((path) => same(valueAt(before, path), valueAt(after, path)))
   return kept ? 'Unchanged' : 'Changed'
-}
-
-/** The release that applied an object. A label that someone else wrote gives it to nobody. */
-function heldBy(object: KubeObject): string | undefined {
-  const labelled = touches(ownFields(object, fieldManager) ?? {}, ['f:metadata', 'f:labels', `f:${releaseLabel}`])
-  return labelled ? object.metadata.labels?.[releaseLabel] : undefined
-}
-
-async function applyOrRestore(
-  api: ClusterApi,
-  object: KubeObject,
-  before: KubeObject | undefined,
-  { accepted, signal }: ApplyOptions,
-): Promise<{ applied: KubeObject; dropped: readonly Addition[] }> {
-  const apply = async () => api.apply(object, { fieldManager, force: true, ...calling(signal) })
-  let dropped: readonly Addition[] = []
-  let applied: KubeObject
-  try {
-    applied = await apply()
-  } catch (error) {
-    // An object that was never ours is not bent to what is signed: that is for people to decide.
-    const known = before !== undefined && (accepted === true || ownFields(before, fieldManager) !== undefined)
-    if (!known || !isInvalid(error)) throw error
-    const restored = await restore(api, before, object, signal)
-    if (restored === undefined) throw error
-    dropped = restored
-    // What was written by the way of a replace is owned only now.
-    applied = await apply()
-  }
-  return { applied: await forgetUpdates(api, applied, signal), dropped }
-}
-
-/** Refused by the rules of its kind. Not what fits no schema (500) or is no request (400): there the signed object itself is at fault. */
-function isInvalid(error: unknown): boolean {
-  return error instanceof KubeError && error.code === 'Invalid' && error.status === 422
-}
-
-const reaches: readonly Reach[] = ['beside', 'everywhere']
-
-/**
- * Writes a restoration (see `restore.ts`): first without what stands beside what is signed; if that is refused too, without anything of
- * others. A write that is refused has changed nothing. Undefined when neither was possible.
- */
-async function restore(
-  api: ClusterApi,
-  before: KubeObject,
-  desired: KubeObject,
-  signal: AbortSignal | undefined,
-): Promise<readonly Addition[] | undefined> {
-  let live: KubeObject | undefined = before
-  for (let attempt = 1; live !== undefined; attempt++) {
-    try {
-      for (const reach of reaches) {
-        const found = restoration(live, desired, fieldManager, reach)
-        if (found === undefined) continue
-        try {
-          await api.replace(found.object, { fieldManager, fieldValidation: 'Strict', ...calling(signal) })
-          return found.dropped
-        } catch (error) {
-          if (!isInvalid(error)) throw error
-        }
-      }
-      return undefined
-    } catch (error) {
-      if (!(error instanceof KubeError && error.code === 'Conflict') || attempt >= writeAttempts) throw error
-      live = await api.find(refOf(desired), calling(signal))
-    }
-  }
-  return undefined
-}
-
-/**
- * Takes our own replaces and patches out of the books, once an apply owns what is signed. As a second owner they would keep a field
- * alive that a later version of the release does not have any more.
- */
-async function forgetUpdates(api: ClusterApi, object: KubeObject, signal: AbortSignal | undefined): Promise<KubeObject> {
-  const isUpdate = (entry: { manager?: string; operation?: string; subresource?: string }): boolean =>
-    entry.manager === fieldManager && entry.operation === 'Update' && (entry.subresource ?? '') === ''
-  let live = object
-  for (let attempt = 1; ; attempt++) {
-    const entries = live.metadata.managedFields ?? []
-    if (!entries.some(isUpdate)) return live
-    const patch = [
-      { op: 'test', path: '/metadata/resourceVersion', value: live.metadata.resourceVersion },
-      { op: 'replace', path: '/metadata/managedFields', value: entries.filter((entry) => !isUpdate(entry)) },
-    ]
-    try {
-      return await api.patch(refOf(object), patch, { type: 'json', ...calling(signal) })
-    } catch (error) {
-      if (!(error instanceof KubeError) || error.transient) throw error
-      // Somebody wrote in between, such as a controller its status. After some attempts the next apply tries again.
-      const found = attempt < writeAttempts ? await api.find(refOf(object), calling(signal)) : undefined
-      if (found === undefined) return live
-      live = found
-    }
-  }
-}
-
-async function removeAdditions(
-  api: ClusterApi,
-  desired: KubeObject,
-  applied: KubeObject,
-  signal: AbortSignal | undefined,
-): Promise<{ object: KubeObject; removed: Addition[] }> {
-  const ref = refOf(desired)
-  const removed: Addition[] = []
-  let object = applied
-  for (let attempt = 1; ; attempt++) {
-    const additions = additionsByOthers(object, fieldManager)
-    const patch = removalPatch(
-      object,
-      additions.map((addition) => addition.path),
-    )
-    if (patch === undefined) return { object, removed }
-    try {
-      object = await api.patch(ref, patch, { type: 'json', ...calling(signal) })
-      removed.push(...additions)
-      return { object, removed }
-    } catch (error) {
-      if (!(error instanceof KubeError)) throw error
-      const live = await api.find(ref, calling(signal))
-      const moved = live !== undefined && live.metadata.resourceVersion !== object.metadata.resourceVersion
-      if (moved && attempt < writeAttempts) {
-        object = live
-        continue
-      }
-      // Most of a pod cannot be changed once it runs: the only way back is a new one.
-      if (groupKind(desired) !== 'Pod' || error.code !== 'Invalid' || object.metadata.uid === undefined) throw error
-      await api.delete(ref, { propagation: 'Background', uid: object.metadata.uid, ...calling(signal) })
-      throw new ApplyRefusal('Terminating', `${nameOf(ref)} had parts added that cannot be taken out; it is being replaced.`)
-    }
-  }
-}
-
-export interface ApplyPlanOptions extends ApplyOptions {
-  /** Called after each object, so that its drift is watched from then on. */
-  readonly onApplied?: (planned: PlannedObject, applied: Applied) => void
-  /** How long a definition may take until it is served, in milliseconds. Default 60,000. */
-  readonly establishedTimeoutMs?: number
-}
-
-const concurrency = 4
-const defaultEstablishedTimeoutMs = 60_000
-const establishedPollMs = 100
-
-/** Applies a plan, phase by phase. One object that fails does not keep the others from being applied. Throws only when aborted. */
-export async function applyPlan(
-  api: ClusterApi,
-  planned: readonly PlannedObject[],
-  options: ApplyPlanOptions,
-): Promise<{ readonly applied: ReadonlyMap<string, Applied>; readonly failures: readonly ObjectFailure[] }> {
-  const applied = new Map<string, Applied>()
-  const failures: ObjectFailure[] = []
-  const one = async (item: PlannedObject): Promise<void> => {
-    try {
-      const result = await applyObject(api, item.object, options)
-      applied.set(item.key, result)
-      options.onApplied?.(item, result)
-    } catch (error) {
-      failures.push(refusalOr(item, error, options.signal))
-    }
-  }
-  for (const phase of phases) {
-    const items = planned.filter((item) => item.phase === phase)
-    // Within a phase the order holds for who starts first; a few are under way at once.
-    let next = 0
-    const worker = async (): Promise<void> => {
-      for (let item = items[next++]; item !== undefined; item = items[next++]) await one(item)
-    }
-    await Promise.all(Array.from({ length: Math.min(concurrency, items.length) }, worker))
-    if (phase === 'definitions') {
-      const definitions = items.filter((item) => applied.has(item.key))
-      await Promise.all(
-        definitions.map(async (item) =>
-          established(api, item, options).catch((error: unknown) => failures.push(refusalOr(item, error, options.signal))),
-        ),
-      )
-    }
-  }
-  return { applied, failures }
-}
-
-function refusalOr(item: PlannedObject, error: unknown, signal: AbortSignal | undefined): ObjectFailure {
-  const ref = refOf(item.object)
-  if (error instanceof ApplyRefusal) return { ref, code: error.code, message: error.message, transient: error.transient }
-  return failureOf(ref, error, signal)
-}
-
-/** Waits until a definition is served: its objects are refused before. */
-async function established(api: ClusterApi, item: PlannedObject, options: ApplyPlanOptions): Promise<void> {
-  const ref = refOf(item.object)
-  const timeoutMs = options.establishedTimeoutMs ?? defaultEstablishedTimeoutMs
-  const deadline = AbortSignal.timeout(timeoutMs)
-  const signal = options.signal === undefined ? deadline : AbortSignal.any([options.signal, deadline])
-  try {
-    for (;;) {
-      const live = await api.find(ref, { signal })
-      const status = live?.['status'] as { conditions?: readonly { type?: unknown; status?: unknown }[] } | undefined
-      if (status?.conditions?.some((condition) => condition.type === 'Established' && condition.status === 'True')) return
-      await pause(establishedPollMs, undefined, { signal })
-    }
-  } catch (error) {
-    if (!deadline.aborted || options.signal?.aborted) throw error
-    throw new ApplyRefusal('NotEstablished', `${nameOf(ref)} is not served after ${timeoutMs / 1000} s; look at its conditions.`)
-  }
 }

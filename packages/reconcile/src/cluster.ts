@@ -5,7 +5,7 @@ export interface ClusterApi {
   find(ref: Ref, options?: CallOptions): Promise<KubeObject | undefined>
   apply(
     object: KubeObject,
-    options: { readonly fieldManager: string; readonly force: boolean; readonly signal?: AbortSignal },
+    options: { readonly fieldManager: string; readonly force: boolean; readonly dryRun?: boolean; readonly signal?: AbortSignal },
   ): Promise<KubeObject>
   /** Throws `Conflict` where the object changed since it was read. */
   replace(

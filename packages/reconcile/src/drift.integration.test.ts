@@ -95,7 +95,7 @@ describe('a release that is applied', () => {
       spec: { template: { spec: { containers: [{ name: 'web', image: 'registry.example/evil:6' }] } } },
     })
     expect(isDrifted(await installer.live(object), fieldManager, ownership(object))).toBe(true)
-    const corrected = await applyObject(client, object, { release })
+    const corrected = await applyObject(client, object, { release, accepted: true })
     expect(corrected.object).toMatchObject({ spec: { template: { spec: { containers: [{ image: 'registry.example/web:1.0' }] } } } })
     expect(corrected.ownership).toBe(ownership(object))
     expect(corrected.difference).toMatchObject({
@@ -115,7 +115,7 @@ describe('a release that is applied', () => {
     const object = planned(plan, 'ConfigMap')
     await installer.meddle(refOf(object), { data: { greeting: null } }, 'merge')
     expect(isDrifted(await installer.live(object), fieldManager, ownership(object))).toBe(true)
-    const corrected = await applyObject(client, object, { release })
+    const corrected = await applyObject(client, object, { release, accepted: true })
     expect(corrected.object['data']).toEqual({ greeting: 'hello' })
     expect(corrected.difference?.changes).toEqual([{ path: '.data.greeting', what: 'removed' }])
   })
@@ -124,14 +124,14 @@ describe('a release that is applied', () => {
     const object = planned(plan, 'Service')
     await installer.meddle(refOf(object), { metadata: { labels: { 'muster.dev/release': null } } }, 'merge')
     expect(isDrifted(await installer.live(object), fieldManager, ownership(object))).toBe(true)
-    const corrected = await applyObject(client, object, { release })
+    const corrected = await applyObject(client, object, { release, accepted: true })
     expect(corrected.object.metadata.labels).toMatchObject({ 'muster.dev/release': release })
   })
 
   it('does not escape by a label of another release that someone gave it', async () => {
     const object = planned(plan, 'Service')
     await installer.meddle(refOf(object), { metadata: { labels: { 'muster.dev/release': 'elsewhere' } } }, 'merge')
-    const corrected = await applyObject(client, object, { release })
+    const corrected = await applyObject(client, object, { release, accepted: true })
     expect(corrected.object.metadata.labels).toMatchObject({ 'muster.dev/release': release })
   })
 
@@ -153,7 +153,7 @@ describe('a release that is applied', () => {
       },
     })
     expect(isDrifted(await installer.live(object), fieldManager, ownership(object))).toBe(true)
-    const corrected = await applyObject(client, object, { release })
+    const corrected = await applyObject(client, object, { release, accepted: true })
     const pod = (corrected.object['spec'] as { template: { spec: Record<string, unknown> } }).template.spec
     expect(pod['hostNetwork']).toBeUndefined()
     expect(pod['volumes']).toBeUndefined()
@@ -181,7 +181,7 @@ describe('a release that is applied', () => {
         },
       },
     })
-    const corrected = await applyObject(client, object, { release })
+    const corrected = await applyObject(client, object, { release, accepted: true })
     expect(corrected.object).toMatchObject({
       spec: { template: { spec: { containers: [{ name: 'web', image: 'registry.example/web:1.0' }] } } },
     })
@@ -197,7 +197,7 @@ describe('a release that is applied', () => {
         return found
       },
     })
-    const again = await applyObject(busy, object, { release })
+    const again = await applyObject(busy, object, { release, accepted: true })
     expect(again).toMatchObject({ action: 'Unchanged', object: { status: { collisionCount: 7 } } })
     expect(again.difference).toBeUndefined()
   })
@@ -213,8 +213,8 @@ describe('a release that is applied', () => {
     )
     expect(isDrifted(await installer.live(role), fieldManager, ownership(role))).toBe(true)
     expect(isDrifted(await installer.live(binding), fieldManager, ownership(binding))).toBe(true)
-    expect((await applyObject(client, role, { release })).object['rules']).toEqual(role['rules'])
-    expect((await applyObject(client, binding, { release })).object['subjects']).toBeUndefined()
+    expect((await applyObject(client, role, { release, accepted: true })).object['rules']).toEqual(role['rules'])
+    expect((await applyObject(client, binding, { release, accepted: true })).object['subjects']).toBeUndefined()
   })
 
   it('keeps what nobody owns elsewhere: annotations, labels, replicas by the scale subresource', async () => {
@@ -231,7 +231,7 @@ describe('a release that is applied', () => {
     )
     await client.patch(refOf(object), { spec: { replicas: 3 } }, { type: 'merge', subresource: 'scale', fieldManager: 'autoscaler' })
     expect(isDrifted(await installer.live(object), fieldManager, ownership(object))).toBe(false)
-    const again = await applyObject(client, object, { release })
+    const again = await applyObject(client, object, { release, accepted: true })
     expect(again.action).toBe('Unchanged')
     expect(again.object.metadata.annotations).toMatchObject({ 'example.test/note': 'mine', 'example.test/team': 'shop' })
     expect(again.object).toMatchObject({ spec: { replicas: 3 } })
@@ -240,7 +240,7 @@ describe('a release that is applied', () => {
   it('has an object made again that someone deleted', async () => {
     const object = planned(plan, 'ConfigMap')
     await client.delete(refOf(object))
-    const corrected = await applyObject(client, object, { release })
+    const corrected = await applyObject(client, object, { release, accepted: true })
     expect(corrected.action).toBe('Created')
     expect(corrected.difference).toMatchObject({ type: 'Deleted' })
     expect((await installer.live(object))['data']).toEqual({ greeting: 'hello' })

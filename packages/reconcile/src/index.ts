@@ -1,14 +1,27 @@
 export { type Addition, additionsByOthers, type JsonPatchOperation, removalPatch } from './additions.ts'
-export { type Applied, type ApplyOptions, type ApplyPlanOptions, ApplyRefusal, applyObject, applyPlan } from './apply.ts'
+export type { AdoptionRule } from './adoption.ts'
+export { type Applied, type ApplyOptions, applyObject, type TakeOver } from './apply.ts'
+export { type ApplyPlanOptions, applyPlan } from './apply-plan.ts'
 export { type ClusterApi, fieldManager, releaseLabel } from './cluster.ts'
 export { type Drift, type DriftChange, describeDrift, type Holder, isDrifted, managersOf } from './drift.ts'
 export type { ObjectFailure } from './failure.ts'
 export { health, summarizeHealth } from './health/health.ts'
 export { type HealthRule, HealthRules } from './health/rules.ts'
 export type { Health, HealthState } from './health/view.ts'
+export { holderOf } from './holder.ts'
 export { groupKind, nameOf, objectKey, refOf } from './identity.ts'
 export { entryOf, entryRef, type InventoryEntry, subtractInventory, unionInventory } from './inventory.ts'
 export { fieldOwners, ownershipHash } from './managed-fields.ts'
 export { compareForApply, compareForPrune, type Phase, phaseOf, phases } from './order.ts'
-export { isProtected, type Plan, type PlannedObject, type PlanOptions, plannedInventory, planRelease } from './plan.ts'
+export {
+  inventoryWith,
+  isProtected,
+  type Plan,
+  type PlannedObject,
+  type PlanOptions,
+  plannedInventory,
+  planRelease,
+  type Sighting,
+} from './plan.ts'
 export { type PruneOptions, type PruneResult, prune, remainingEntries } from './prune.ts'
+export { ApplyRefusal } from './refusal.ts'

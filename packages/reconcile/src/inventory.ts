@@ -9,6 +9,8 @@ export interface InventoryEntry {
   readonly name: string
   /** Known once the object was applied. */
   readonly uid?: string | undefined
+  /** `ownershipHash` as it was after the last apply: after a restart it says whether the object is still as it was applied. */
+  readonly ownership?: string | undefined
 }
 
 /** Which object an entry is. */
@@ -17,19 +19,25 @@ export function entryRef(entry: InventoryEntry): Ref {
   return { apiVersion, kind, name, ...(namespace === undefined ? {} : { namespace }) }
 }
 
-/** The entry of an object, with its uid where it has one. */
-export function entryOf(object: KubeObject): InventoryEntry {
+/** The entry of an object, with its uid where it has one, and with what it was applied as where that is known. */
+export function entryOf(object: KubeObject, ownership?: string): InventoryEntry {
   const { uid } = object.metadata
-  return { ...refOf(object), ...(uid === undefined ? {} : { uid }) }
+  return { ...refOf(object), ...(uid === undefined ? {} : { uid }), ...(ownership === undefined ? {} : { ownership }) }
 }
 
-/** Entries of both, each object once; what `b` says of an object wins, except that a known uid is never forgotten. */
+/** Entries of both, each object once; what `b` says of an object wins, except that what is known of it is not forgotten. */
 export function unionInventory(a: readonly InventoryEntry[], b: readonly InventoryEntry[]): InventoryEntry[] {
   const result = new Map(a.map((entry) => [objectKey(entryRef(entry)), entry]))
   for (const entry of b) {
     const key = objectKey(entryRef(entry))
-    const uid = entry.uid ?? result.get(key)?.uid
-    result.set(key, { ...entryRef(entry), ...(uid === undefined ? {} : { uid }) })
+    const known = result.get(key)
+    const uid = entry.uid ?? known?.uid
+    const ownership = entry.ownership ?? known?.ownership
+    result.set(key, {
+      ...entryRef(entry),
+      ...(uid === undefined ? {} : { uid }),
+      ...(ownership === undefined ? {} : { ownership }),
+    })
   }
   return sorted([...result.values()])
 }

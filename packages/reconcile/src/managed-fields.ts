@@ -43,11 +43,14 @@ export function isOwn(entry: FieldOwner, manager: string): boolean {
   return entry.manager === manager && entry.operation === 'Apply' && entry.subresource === undefined
 }
 
+/** Hexadecimal digits: one is kept of each object of each release, in memory and in the Release. */
+const hashLength = 24
+
 /**
  * What stands for "as we applied it": the hash of the fields that `manager` owns. It changes exactly when someone takes a field from
  * the manager or removes one, and not when the object's status, defaults or others' fields change. `''` when it owns nothing.
  */
 export function ownershipHash(object: KubeObject, manager: string): string {
   const own = ownFields(object, manager)
-  return own === undefined ? '' : hashFields(own)
+  return own === undefined ? '' : hashFields(own).slice(0, hashLength)
 }

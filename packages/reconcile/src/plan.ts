@@ -1,8 +1,9 @@
-import type { KubeObject } from '@muster/kube'
+import type { KubeObject, Ref } from '@muster/kube'
 import { type ClusterApi, calling, releaseLabel } from './cluster.ts'
 import { failureOf, type ObjectFailure } from './failure.ts'
+import { holderOf } from './holder.ts'
 import { groupKind, nameOf, objectKey, refOf } from './identity.ts'
-import { entryOf, entryRef, type InventoryEntry } from './inventory.ts'
+import { entryOf, entryRef, type InventoryEntry, subtractInventory, unionInventory } from './inventory.ts'
 import { compareForApply, type Phase, phaseOf } from './order.ts'
 
 /** One object as it will be applied. */
@@ -22,7 +23,12 @@ export interface Plan {
   readonly objects: readonly PlannedObject[]
   /** Objects that cannot be applied as they stand. */
   readonly failures: readonly ObjectFailure[]
+  /** Entries of the inventory whose object was to be made, and somebody else made it first. They are not the release's. */
+  readonly foreign: readonly InventoryEntry[]
 }
+
+/** What a watch knows of an object: `unknown` where it cannot say, nothing where there is none. */
+export type Sighting = 'unknown' | undefined | { readonly uid: string; readonly holder?: string | undefined }
 
 export interface PlanOptions {
   readonly release: string
@@ -30,6 +36,8 @@ export interface PlanOptions {
   readonly namespace?: string | undefined
   /** What the release has made so far. */
   readonly inventory: readonly InventoryEntry[]
+  /** What is known of an object without asking. Default: nothing. */
+  readonly seen?: (ref: Ref) => Sighting
   readonly signal?: AbortSignal
 }
 
@@ -72,28 +80,56 @@ export async function planRelease(api: ClusterApi, objects: readonly KubeObject[
       failures.push(failureOf(refOf(object), error, signal))
     }
   }
-  if (defaulted) await addNamespace(api, placed, namespace, options)
+  const look = lookup(api, options)
+  if (defaulted) await addNamespace(look, placed, namespace, options)
   const planned: PlannedObject[] = []
+  const foreign: InventoryEntry[] = []
   for (const [key, object] of placed) {
-    planned.push({ key, phase: phaseOf(object), object, ours: await isOurs(api, key, object, options) })
+    const known = isProtected(object) ? options.inventory.find((entry) => objectKey(entryRef(entry)) === key) : undefined
+    const ours = !isProtected(object) || (await isOurs(look, object, known, options.release))
+    if (!ours && known !== undefined) foreign.push(known)
+    planned.push({ key, phase: phaseOf(object), object, ours })
   }
-  return { objects: planned.sort((a, b) => compareForApply(refOf(a.object), refOf(b.object))), failures }
+  return { objects: planned.sort((a, b) => compareForApply(refOf(a.object), refOf(b.object))), failures, foreign }
 }
 
-async function addNamespace(api: ClusterApi, placed: Map<string, KubeObject>, name: string, options: PlanOptions): Promise<void> {
-  const made = prepare({ apiVersion: 'v1', kind: 'Namespace', metadata: { name } }, options.release, undefined)
+type Look = (ref: Ref) => Promise<Exclude<Sighting, 'unknown'>>
+
+/** Asks the API server only for what is not known, and once. */
+function lookup(api: ClusterApi, { seen, signal }: PlanOptions): Look {
+  const asked = new Map<string, Promise<Exclude<Sighting, 'unknown'>>>()
+  return async (ref) => {
+    const sighting = seen?.(ref) ?? undefined
+    if (seen !== undefined && sighting !== 'unknown') return sighting
+    const key = objectKey(ref)
+    const asking = asked.get(key) ?? api.find(ref, calling(signal)).then(sightingOf)
+    asked.set(key, asking)
+    return asking
+  }
+}
+
+function sightingOf(live: KubeObject | undefined): Exclude<Sighting, 'unknown'> {
+  return live && { uid: live.metadata.uid ?? '', holder: holderOf(live) }
+}
+
+async function addNamespace(look: Look, placed: Map<string, KubeObject>, name: string, { release }: PlanOptions): Promise<void> {
+  const made = prepare({ apiVersion: 'v1', kind: 'Namespace', metadata: { name } }, release, undefined)
   const key = objectKey(refOf(made))
   if (placed.has(key)) return
-  const live = await api.find(refOf(made), calling(options.signal))
+  const live = await look(refOf(made))
   // One that was there and is not ours is used as it is: not labelled, not owned.
-  if (live === undefined || live.metadata.labels?.[releaseLabel] === options.release) placed.set(key, made)
+  if (live === undefined || live.holder === release) placed.set(key, made)
 }
 
-async function isOurs(api: ClusterApi, key: string, object: KubeObject, { inventory, signal }: PlanOptions): Promise<boolean> {
-  if (!isProtected(object)) return true
-  const live = await api.find(refOf(object), calling(signal))
+/**
+ * Whether a namespace, definition or claim is the release's own. One that the release wrote down and then made bears what it applies;
+ * one that came from elsewhere in between does not.
+ */
+async function isOurs(look: Look, object: KubeObject, known: InventoryEntry | undefined, release: string): Promise<boolean> {
+  const live = await look(refOf(object))
   if (live === undefined) return true
-  return inventory.some((entry) => objectKey(entryRef(entry)) === key && (entry.uid === undefined || entry.uid === live.metadata.uid))
+  if (known === undefined) return false
+  return known.uid === undefined ? live.holder === release : known.uid === live.uid
 }
 
 /** Definitions in the bundle say the scope of their kinds before the API server can. */
@@ -154,6 +190,11 @@ export function leaveReplicasToAutoscalers(objects: readonly KubeObject[]): Kube
     const { replicas: _replicas, ...spec } = (object['spec'] ?? {}) as { [key: string]: unknown }
     return { ...object, spec }
   })
+}
+
+/** An inventory without what turned out to be others', and with what the plan will make. */
+export function inventoryWith(inventory: readonly InventoryEntry[], plan: Plan): InventoryEntry[] {
+  return unionInventory(subtractInventory(inventory, plan.foreign), plannedInventory(plan))
 }
 
 /** The inventory entries of a plan: what would be the release's, without uids. */

@@ -107,7 +107,7 @@ describe('a Service gets back', () => {
       { ...object, metadata: { name: 'swapped', namespace: release }, spec: { ports: [{ name: 'http', port: 7000 }] } } as KubeObject,
       { fieldManager: 'kubectl-create' },
     )
-    await expect(applyObject(client, planned.object, { release })).rejects.toMatchObject({ code: 'Invalid' })
+    await expect(applyObject(client, planned.object, { release })).rejects.toMatchObject({ code: 'NotAdopted' })
     const corrected = await applyObject(client, planned.object, { release, accepted: true })
     expect(corrected.object).toMatchObject({ spec: { ports: [{ name: 'http', port: 80 }] } })
     expect((corrected.object['spec'] as { ports: unknown[] }).ports).toHaveLength(1)

@@ -38,7 +38,8 @@ export interface ReleaseContext {
   /** When the channel expired, where it has: what runs is kept, and nothing new is taken. ISO 8601. */
   readonly expiredAt: string | undefined
   readonly signal: AbortSignal
-  live: LiveRelease
+  /** The Release object, where there is one yet. */
+  readonly live: LiveRelease | undefined
 }
 
 /** One part of the way: it lets the next one go on, or says how the release stands. */

@@ -1,28 +1,31 @@
-import type { InventoryEntry } from '@muster/api'
-import { releaseReasons } from '@muster/api'
+import { type InventoryEntry, releaseReasons } from '@muster/api'
 import {
   type Applied,
   applyPlan,
   entryOf,
+  entryRef,
+  inventoryWith,
   isProtected,
   nameOf,
   type ObjectFailure,
+  objectKey,
   type Plan,
   type PlannedObject,
-  plannedInventory,
   planRelease,
+  refOf,
+  subtractInventory,
   unionInventory,
 } from '@muster/reconcile'
-import { TrustError } from '@muster/trust'
+import { type ChannelRelease, TrustError } from '@muster/trust'
 import { BundleRefusal, type LoadedBundle, loadBundle, refusalOf, type WantedBundle } from '../bundle-loader.ts'
 import { backoffMs } from '../clock.ts'
 import { codeOf, messageOf } from '../error.ts'
 import type { ReleaseContext, ReleaseServices, Step } from './context.ts'
-import { type AppliedContent, type Outcome, settingsText } from './runtime.ts'
+import { isAsApplied, lastObjects } from './last-applied.ts'
+import { bearsGeneration } from './release-object.ts'
+import { type AppliedContent, contentOf, type LastApplied, type Outcome, type Tracked } from './runtime.ts'
 import { waitsForChannel } from './stale.ts'
 
-/** What is applied is applied again after so long, in milliseconds, in case a watch missed something. */
-export const resyncMs = 10 * 60_000
 const refusedAgainMs = 30_000
 const unreachableAgainMs = 5_000
 const applyBackoff = { baseMs: 1_000, maxMs: 60_000 }
@@ -34,14 +37,8 @@ export const install: Step = async (services, context) => {
   const { entry, content, runtime } = context
   const trust = services.trust.key(content)
   const { applied } = runtime
-  const current =
-    applied !== undefined &&
-    runtime.complete &&
-    applied.digest === entry.bundle.digest &&
-    applied.namespace === entry.namespace &&
-    applied.settings === settingsText(entry)
-  const due = services.clock.now().getTime() - runtime.appliedAtMs >= resyncMs
-  if (current && applied.trust === trust && !due) return undefined
+  const current = applied !== undefined && runtime.complete && applied.content === contentOf(entry)
+  if (current && applied.trust === trust) return undefined
   // The site may ask for more than the channel: before that is known nothing is taken, and what runs is left as it is.
   if (trust === undefined) return current ? undefined : waitsForPolicies
   if (context.expiredAt !== undefined && !current && !ranBefore(context)) {
@@ -53,11 +50,6 @@ export const install: Step = async (services, context) => {
     bundle = await verified(services, context, entry.bundle, ranBefore(context))
   } catch (error) {
     if (!(error instanceof BundleRefusal)) throw error
-    // What runs and was verified stays valid while the registry is away; a resync can wait.
-    if (current && applied.trust === trust && error.reason === releaseReasons.registryUnreachable) {
-      runtime.appliedAtMs = services.clock.now().getTime()
-      return undefined
-    }
     await keepWhatRuns(services, context)
     return refused(error)
   }
@@ -130,26 +122,45 @@ async function applyBundle(
   bundle: LoadedBundle,
   trust: string,
 ): Promise<Outcome | undefined> {
-  const { client, clock, logger, releases, rewatch } = services
+  const { client, clock, logger, releases, rewatch, watches } = services
   const { runtime, entry, signal } = context
   const release = runtime.name
-  const plan = await planRelease(client, bundle.objects, { release, namespace: entry.namespace, inventory: runtime.inventory, signal })
-  const previous = runtime.applied?.digest ?? runtime.remembered?.digest
-  const same =
-    previous === bundle.digest &&
-    (runtime.applied === undefined || (runtime.applied.namespace === entry.namespace && runtime.applied.settings === settingsText(entry)))
-  // What may be made is written down before it is made: a crash leaves nothing that prune does not know.
-  runtime.inventory = unionInventory(runtime.inventory, plannedInventory(plan))
-  await services.objects.write(context.live, runtime, runtime.outcome, signal)
+  const target: ChannelRelease = { ...entry, bundle: { ...entry.bundle, version: bundle.version, digest: bundle.digest } }
+  const content = contentOf(target)
+  const plan = await planRelease(client, bundle.objects, {
+    release,
+    namespace: entry.namespace,
+    inventory: runtime.inventory,
+    seen: (ref) => watches.sighting(ref),
+    signal,
+  })
+  const same = (runtime.applied ?? runtime.remembered)?.content === content
+  const last = lastObjects(services, context, bundle.digest, verified)
+  runtime.complete = false
+  await announce(services, context, plan, content)
   const result = await runtime.whileApplying(async () => {
-    runtime.complete = false
     runtime.health = bundle.health
-    track(runtime.tracked, plan, same)
+    track(runtime, plan, same)
     releases.index(runtime)
     rewatch()
+    // What was applied before the agent was started anew is compared with what is there, which must have been read for that.
+    if (same)
+      await watches.read(
+        plan.objects.map(({ object }) => object).filter((object) => watches.get(refOf(object)) === 'unknown'),
+        signal,
+      )
     return applyPlan(client, plan.objects, {
       release,
       accepted: same,
+      takeOver: { adopt: entry.settings?.adopt ?? [], takeFrom: entry.settings?.conflicts?.takeFrom ?? [] },
+      known: (planned) => {
+        const tracked = runtime.tracked.get(planned.key)
+        if (tracked !== undefined && isAsApplied(tracked, watches)) {
+          keep(tracked, tracked.last)
+          return 'as planned'
+        }
+        return { expect: expected(services, context, planned), last: () => last(planned.key) }
+      },
       signal,
       onApplied: (planned, applied) => {
         note(services, context, planned, applied, same)
@@ -160,17 +171,11 @@ async function applyBundle(
   runtime.inventory = unionInventory(runtime.inventory, madeEntries(plan, result.applied))
   runtime.appliedAtMs = clock.now().getTime()
   runtime.rechecked = false
-  const actions = [...result.applied.values()].map((one) => one.action)
+  const actions = Object.groupBy([...result.applied.values()], (one) => one.action)
+  const counts = Object.fromEntries(Object.entries(actions).map(([action, all]) => [action.toLowerCase(), all.length]))
+  const untouched = plan.objects.length - result.applied.size - result.failures.length
   logger.info(
-    {
-      release,
-      version: bundle.version,
-      digest: bundle.digest,
-      created: actions.filter((action) => action === 'Created').length,
-      changed: actions.filter((action) => action === 'Changed').length,
-      unchanged: actions.filter((action) => action === 'Unchanged').length,
-      failed: failures.length,
-    },
+    { release, version: bundle.version, digest: bundle.digest, ...counts, untouched, failed: failures.length },
     'applied a bundle',
   )
   if (failures.length > 0) return applyFailed(services, context, failures)
@@ -179,7 +184,7 @@ async function applyBundle(
     digest: bundle.digest,
     version: bundle.version,
     namespace: entry.namespace,
-    settings: settingsText(entry),
+    content,
     signedBy: bundle.signedBy,
     trust,
   }
@@ -188,23 +193,68 @@ async function applyBundle(
   return undefined
 }
 
+/** What may be made is written down before it is made: a crash leaves nothing that prune does not know. */
+async function announce(
+  { objects }: ReleaseServices,
+  { runtime, entry, content: channel, signal }: ReleaseContext,
+  plan: Plan,
+  content: string,
+): Promise<void> {
+  const inventory = inventoryWith(runtime.inventory, plan)
+  const grown = subtractInventory(inventory, runtime.inventory).length > 0
+  runtime.inventory = inventory
+  runtime.announced = content
+  await objects.ensure(entry, runtime, channel.generation, { newest: bearsGeneration(channel, entry.name), grown, signal })
+}
+
 /** From now on these objects are kept. What they are kept at is known once each was applied. */
-function track(tracked: ReleaseContext['runtime']['tracked'], plan: Plan, same: boolean): void {
-  const before = new Map(tracked)
-  tracked.clear()
+function track(runtime: ReleaseContext['runtime'], plan: Plan, same: boolean): void {
+  const before = new Map(runtime.tracked)
+  const made =
+    same && runtime.applied === undefined ? new Map(runtime.inventory.map((entry) => [objectKey(entryRef(entry)), entry])) : undefined
+  runtime.tracked.clear()
   for (const planned of plan.objects) {
-    const known = same ? before.get(planned.key) : undefined
-    tracked.set(planned.key, { ...known, planned })
+    const known = before.get(planned.key)
+    const last = known?.last ?? remembered(planned, made?.get(planned.key))
+    runtime.tracked.set(planned.key, { ...(same ? known : {}), planned, ...(last === undefined ? {} : { last }) })
   }
+}
+
+/** What an inventory knows of an object that was applied with the same content before the agent was started anew. */
+function remembered({ object }: PlannedObject, entry: InventoryEntry | undefined): LastApplied | undefined {
+  if (entry?.ownership === undefined) return undefined
+  return { object, ownership: entry.ownership, ...(entry.uid === undefined ? {} : { uid: entry.uid }) }
+}
+
+/** Keeps an object at what was last applied. */
+function keep(tracked: Tracked, last: LastApplied | undefined): void {
+  if (last === undefined) return
+  tracked.last = { ...last, object: tracked.planned.object }
+  tracked.ownership = last.ownership
+  if (last.uid !== undefined) tracked.uid = last.uid
+  if (last.generation !== undefined) tracked.generation = last.generation
+}
+
+/** Whether the release's object is there, as far as is known: a guess that costs requests when it is wrong, and nothing else. */
+function expected({ watches }: ReleaseServices, { runtime }: ReleaseContext, { key, object }: PlannedObject): 'absent' | 'present' {
+  const sighting = watches.sighting(refOf(object))
+  if (sighting === 'unknown') {
+    const made = runtime.inventory.some((entry) => entry.uid !== undefined && objectKey(entryRef(entry)) === key)
+    return made ? 'present' : 'absent'
+  }
+  return sighting?.holder === runtime.name ? 'present' : 'absent'
 }
 
 function note({ corrected }: ReleaseServices, { runtime }: ReleaseContext, planned: PlannedObject, applied: Applied, same: boolean): void {
   const tracked = runtime.tracked.get(planned.key)
   if (tracked === undefined) return
   const { uid, generation } = applied.object.metadata
-  tracked.ownership = applied.ownership
-  if (uid !== undefined) tracked.uid = uid
-  if (generation !== undefined) tracked.generation = generation
+  keep(tracked, {
+    object: planned.object,
+    ownership: applied.ownership,
+    ...(uid === undefined ? {} : { uid }),
+    ...(generation === undefined ? {} : { generation }),
+  })
   runtime.drifting.delete(planned.key)
   // Should this apply be ended early, prune must still know which of these the release made.
   if (planned.ours && isProtected(planned.object)) runtime.inventory = unionInventory(runtime.inventory, [entryOf(applied.object)])
@@ -215,7 +265,7 @@ function note({ corrected }: ReleaseServices, { runtime }: ReleaseContext, plann
 function madeEntries(plan: Plan, applied: ReadonlyMap<string, Applied>): InventoryEntry[] {
   return plan.objects.flatMap((planned) => {
     const result = applied.get(planned.key)
-    return planned.ours && result !== undefined ? [entryOf(result.object)] : []
+    return planned.ours && result !== undefined ? [entryOf(result.object, result.ownership)] : []
   })
 }
 

@@ -1,10 +1,12 @@
+import { releaseReasons } from '@muster/api'
 import type { ChannelContent, ChannelRelease } from '@muster/trust'
 import { assess, assessRelease } from './assess.ts'
 import type { ReleaseContext, ReleaseServices, Step } from './context.ts'
 import { waitForDependencies } from './depend.ts'
-import { install, keepWhatRuns, resyncMs } from './install.ts'
+import { install, keepWhatRuns } from './install.ts'
 import { pruneLeftovers } from './leftovers.ts'
-import { recheck, settleMs } from './recheck.ts'
+import { recheck, resyncMs, settleMs } from './recheck.ts'
+import { bearsGeneration } from './release-object.ts'
 import { remove } from './remove.ts'
 import { Interrupted, type Outcome, type ReleaseRuntime, targetOf } from './runtime.ts'
 import { orStale } from './stale.ts'
@@ -55,27 +57,39 @@ export class ReleaseReconciler {
     entry: ChannelRelease | undefined,
     signal: AbortSignal,
   ): Promise<Outcome | undefined> {
-    const { objects, releases } = this.#services
+    const { objects } = this.#services
     if (entry === undefined) {
-      const live = await objects.find(runtime.name, signal)
-      if (live !== undefined) releases.remember(live)
-      const outcome = await remove(this.#services, runtime, content, { expired, live, signal })
+      const outcome = await remove(this.#services, runtime, content, { expired, signal })
       if (outcome === undefined) {
         this.#changed(runtime)
         return undefined
       }
       this.#tell(runtime, outcome)
-      if (live !== undefined) await objects.write(live, runtime, outcome, signal)
+      await objects.write(runtime.name, runtime, outcome, signal)
       return outcome
     }
-    const live = await objects.ensure(entry, content.generation, signal)
-    releases.remember(live)
-    const context: ReleaseContext = { runtime, entry, content, expiredAt: expired ? expiresAt : undefined, signal, live }
+    const context: ReleaseContext = {
+      runtime,
+      entry,
+      content,
+      expiredAt: expired ? expiresAt : undefined,
+      signal,
+      live: objects.get(entry.name),
+    }
     const outcome = orStale(await this.#walk(context), context.expiredAt)
     this.#tell(runtime, outcome)
-    await objects.write(context.live, runtime, outcome, signal)
+    const waitMs = this.#settling(runtime, outcome)
+    if (waitMs > 0) return { ...outcome, requeueAfterMs: waitMs }
+    await objects.ensure(entry, runtime, content.generation, { newest: bearsGeneration(content, entry.name), signal })
+    await objects.write(entry.name, runtime, outcome, signal)
     const again = outcome.requeueAfterMs ?? resyncMs
     return { ...outcome, requeueAfterMs: runtime.rechecked ? again : Math.min(again, settleMs) }
+  }
+
+  /** How long, in milliseconds, a state that was just applied may take to become another before it is written down at all. */
+  #settling({ appliedAtMs, applied, complete }: ReleaseRuntime, { ready, reason }: Outcome): number {
+    if (ready || reason !== releaseReasons.progressing || applied === undefined || !complete) return 0
+    return Math.max(0, appliedAtMs + settleMs - this.#services.clock.now().getTime())
   }
 
   async #walk(context: ReleaseContext): Promise<Outcome> {

@@ -3,7 +3,7 @@ import type { Health } from '@muster/reconcile'
 import { describe, expect, it } from 'vitest'
 import type { Observed } from '../watches.ts'
 import { assessRelease } from './assess.ts'
-import { type LiveRelease, statusOf } from './release-object.ts'
+import { statusOf } from './release-object.ts'
 import { Releases } from './releases.ts'
 import { Interrupted, ReleaseRuntime } from './runtime.ts'
 
@@ -24,6 +24,7 @@ const seen = (more: Partial<Observed> = {}): Observed => ({
   uid: 'u1',
   generation: 2,
   ownership: 'x',
+  holder: 'shop',
   added: false,
   health: healthy,
   ...more,
@@ -50,10 +51,15 @@ describe('a release', () => {
   })
 
   it('keeps the time of its last change while only the message differs', () => {
-    const live = { metadata: { name: 'shop', generation: 3 }, spec: {}, status: {} } as unknown as LiveRelease
+    const live = { generation: 3, conditions: [] }
     const first = statusOf(live, tracking(), { ready: true, reason: 'Healthy', message: 'a' }, now)
     const later = new Date(now.getTime() + 60_000)
-    const second = statusOf({ ...live, status: first }, tracking(), { ready: true, reason: 'Healthy', message: 'b' }, later)
+    const second = statusOf(
+      { ...live, conditions: first.conditions ?? [] },
+      tracking(),
+      { ready: true, reason: 'Healthy', message: 'b' },
+      later,
+    )
     expect(second.conditions?.[0]).toMatchObject({
       message: 'b',
       status: 'True',
@@ -66,7 +72,7 @@ describe('a release', () => {
     const runtime = tracking()
     expect(runtime.report(undefined)).toBeUndefined()
     expect(runtime.report({ version: '2.0.0', digest })).toMatchObject({ version: '2.0.0', ready: false, signedBy: [] })
-    runtime.remembered = { digest, version: '1.0.0', signedBy: ['publisher'] }
+    runtime.remembered = { digest, version: '1.0.0', content: undefined, signedBy: ['publisher'] }
     runtime.outcome = { ready: false, reason: 'SignatureMissing', message: 'no' }
     expect(runtime.report({ version: '2.0.0', digest })).toMatchObject({
       version: '1.0.0',

@@ -1,7 +1,7 @@
-import { apiVersion, type Release } from '@muster/api'
-import type { KubeClient, KubeObject } from '@muster/kube'
-import { type Health, health, releaseLabel } from '@muster/reconcile'
-import { clusterLabel } from './release-object.ts'
+import type { Release } from '@muster/api'
+import type { KubeObject } from '@muster/kube'
+import { type Health, health, releaseLabel, unionInventory } from '@muster/reconcile'
+import { expandPlanned } from './planned.ts'
 import { ReleaseRuntime } from './runtime.ts'
 
 /** All releases that are installed or wanted here, and which of them each object belongs to. */
@@ -56,23 +56,22 @@ export class Releases {
       .join('\n')
   }
 
-  /** Reads what is installed from the cluster: after a restart, before anything else. */
-  async restore(client: Pick<KubeClient, 'list'>, cluster: string, signal: AbortSignal): Promise<void> {
-    const { items } = await client.list<Release & { metadata: { name: string } }>(
-      { apiVersion, kind: 'Release', labelSelector: `${clusterLabel}=${cluster}` },
-      { signal },
-    )
-    for (const release of items) this.remember(release)
-  }
-
-  /** Takes over what a Release object says of what is installed. */
+  /** Takes over what a Release object says of what is installed: after a restart, before anything else. */
   remember(release: Release): ReleaseRuntime {
     const runtime = this.of(release.metadata.name)
-    const { status } = release
-    if (runtime.inventory.length === 0) runtime.inventory = status?.inventory ?? []
-    if (status?.drift !== undefined && status.drift.corrected > runtime.drift.corrected) runtime.drift = status.drift
-    if (runtime.remembered === undefined && status?.appliedDigest !== undefined && status.appliedVersion !== undefined) {
-      runtime.remembered = { digest: status.appliedDigest, version: status.appliedVersion, signedBy: status.signedBy ?? [] }
+    const { spec, status } = release
+    // What was written down before it was made may have been made, unless the status speaks of it already.
+    const planned = spec.content !== status?.appliedContent ? expandPlanned(spec.planned ?? []) : []
+    runtime.inventory = unionInventory(planned, status?.inventory ?? [])
+    runtime.announced = spec.content
+    if (status?.drift !== undefined) runtime.drift = status.drift
+    if (status?.appliedDigest !== undefined && status.appliedVersion !== undefined) {
+      runtime.remembered = {
+        digest: status.appliedDigest,
+        version: status.appliedVersion,
+        content: spec.content === status.appliedContent ? status.appliedContent : undefined,
+        signedBy: status.signedBy ?? [],
+      }
     }
     return runtime
   }

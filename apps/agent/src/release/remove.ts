@@ -4,7 +4,6 @@ import { type ChannelContent, decidePrune, type PruneDecision } from '@muster/tr
 import { assessRelease } from './assess.ts'
 import type { ReleaseServices } from './context.ts'
 import { pruneEntries, pruning } from './leftovers.ts'
-import type { LiveRelease } from './release-object.ts'
 import type { Outcome, ReleaseRuntime } from './runtime.ts'
 
 const lookAgainMs = 10_000
@@ -23,9 +22,9 @@ export async function remove(
   services: ReleaseServices,
   runtime: ReleaseRuntime,
   content: ChannelContent,
-  options: { readonly expired: boolean; readonly live: LiveRelease | undefined; readonly signal: AbortSignal },
+  options: { readonly expired: boolean; readonly signal: AbortSignal },
 ): Promise<Outcome | undefined> {
-  const { expired, live, signal } = options
+  const { expired, signal } = options
   const decision = decide(services, content, expired)
   if (!decision.prune.includes(runtime.name)) return waiting(services, runtime, decision)
   if (runtime.outcome?.reason !== releaseReasons.pruning) {
@@ -38,7 +37,7 @@ export async function remove(
   runtime.inventory = remainingEntries(results)
   services.rewatch()
   if (runtime.inventory.length > 0) return pruning(results)
-  if (live !== undefined) await services.objects.delete(runtime.name, signal)
+  await services.objects.delete(runtime.name, signal)
   services.releases.drop(runtime.name)
   return undefined
 }

@@ -1,4 +1,6 @@
+import { createHash } from 'node:crypto'
 import type { InventoryEntry, Release, ReleaseReason, ReleaseReport } from '@muster/api'
+import type { KubeObject } from '@muster/kube'
 import { HealthRules, type PlannedObject } from '@muster/reconcile'
 import type { ChannelRelease } from '@muster/trust'
 
@@ -18,6 +20,15 @@ export interface Tracked {
   ownership?: string
   uid?: string
   generation?: number
+  /** What was last applied in its place, whatever is wanted now. */
+  last?: LastApplied
+}
+
+export interface LastApplied {
+  readonly object: KubeObject
+  readonly ownership: string
+  readonly uid?: string
+  readonly generation?: number
 }
 
 /** What a channel's entry amounts to, as one string: the same bundle into another namespace, or with other settings, is another target. */
@@ -30,13 +41,21 @@ export function settingsText({ settings }: Pick<ChannelRelease, 'settings'>): st
   return settings === undefined ? '' : JSON.stringify(settings)
 }
 
-/** Which content is applied: the same bundle into another namespace is another content. */
+/** Stands for a target in the Release object, where it is compared after a restart: a hash, since settings may be large. */
+export function contentOf(entry: ChannelRelease): string {
+  return createHash('sha256')
+    .update(targetOf(entry) ?? '')
+    .digest('hex')
+    .slice(0, 32)
+}
+
+/** Which content is applied: the same bundle into another namespace, or with other settings, is another content. */
 export interface AppliedContent {
   readonly digest: string
   readonly version: string
   readonly namespace: string | undefined
-  /** See `settingsText`. */
-  readonly settings: string
+  /** See `contentOf`. */
+  readonly content: string
   readonly signedBy: readonly string[]
   /** By which publishers and policies it was verified. */
   readonly trust: string
@@ -56,8 +75,11 @@ export class ReleaseRuntime {
   /** False while something else than `applied` is tracked: from the start of an apply until it has succeeded. */
   complete = false
   appliedAtMs = 0
+  /** The content that the Release object says is being applied, or was. */
+  announced: string | undefined
   /** Whether what was applied has been compared with what the watches saw since. */
   rechecked = false
+  recheckedAtMs = 0
   /** Applies that failed in a row. */
   failures = 0
   outcome: Outcome | undefined
@@ -65,7 +87,7 @@ export class ReleaseRuntime {
   /** Keys of objects that differ from what is signed and are not corrected yet. */
   readonly drifting = new Set<string>()
   /** What the Release object said when it was last read: what runs, after a restart. */
-  remembered: { digest: string; version: string; signedBy: readonly string[] } | undefined
+  remembered: { digest: string; version: string; content: string | undefined; signedBy: readonly string[] } | undefined
   #work: AbortController | undefined
   #target: string | undefined
   #applying = false

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { KubeClient, type KubeObject, loadKubeconfig, type Ref } from '@muster/kube'
-import { type Applied, applyPlan } from '../apply.ts'
+import type { Applied } from '../apply.ts'
+import { applyPlan } from '../apply-plan.ts'
 import type { ClusterApi } from '../cluster.ts'
 import type { ObjectFailure } from '../failure.ts'
 import { refOf } from '../identity.ts'

@@ -1,0 +1,89 @@
+import { setTimeout as pause } from 'node:timers/promises'
+import type { KubeObject } from '@muster/kube'
+import { type Applied, type ApplyOptions, applyObject } from './apply.ts'
+import type { ClusterApi } from './cluster.ts'
+import { failureOf, type ObjectFailure } from './failure.ts'
+import { nameOf, refOf } from './identity.ts'
+import { phases } from './order.ts'
+import type { PlannedObject } from './plan.ts'
+import { ApplyRefusal } from './refusal.ts'
+
+export interface ApplyPlanOptions extends Omit<ApplyOptions, 'expect' | 'last'> {
+  /** What is known of an object before anything is sent: `as planned` needs no request at all. Default: it is not there. */
+  readonly known?: (planned: PlannedObject) => 'as planned' | Pick<ApplyOptions, 'expect' | 'last'>
+  /** Called after each object, so that its drift is watched from then on. */
+  readonly onApplied?: (planned: PlannedObject, applied: Applied) => void
+  /** How long a definition may take until it is served, in milliseconds. Default 60,000. */
+  readonly establishedTimeoutMs?: number
+}
+
+const concurrency = 4
+const defaultEstablishedTimeoutMs = 60_000
+const establishedPollMs = 100
+
+/** Applies a plan, phase by phase. One object that fails does not keep the others from being applied. Throws only when aborted. */
+export async function applyPlan(
+  api: ClusterApi,
+  planned: readonly PlannedObject[],
+  options: ApplyPlanOptions,
+): Promise<{ readonly applied: ReadonlyMap<string, Applied>; readonly failures: readonly ObjectFailure[] }> {
+  const applied = new Map<string, Applied>()
+  const failures: ObjectFailure[] = []
+  const one = async (item: PlannedObject): Promise<void> => {
+    try {
+      const known = options.known?.(item) ?? {}
+      if (known === 'as planned') return
+      const result = await applyObject(api, item.object, { ...options, ...known })
+      applied.set(item.key, result)
+      options.onApplied?.(item, result)
+    } catch (error) {
+      failures.push(refusalOr(item, error, options.signal))
+    }
+  }
+  for (const phase of phases) {
+    const items = planned.filter((item) => item.phase === phase)
+    // Within a phase the order holds for who starts first; a few are under way at once.
+    let next = 0
+    const worker = async (): Promise<void> => {
+      for (let item = items[next++]; item !== undefined; item = items[next++]) await one(item)
+    }
+    await Promise.all(Array.from({ length: Math.min(concurrency, items.length) }, worker))
+    if (phase === 'definitions') {
+      const definitions = items.filter((item) => applied.has(item.key) && !isEstablished(applied.get(item.key)?.object))
+      await Promise.all(
+        definitions.map(async (item) =>
+          established(api, item, options).catch((error: unknown) => failures.push(refusalOr(item, error, options.signal))),
+        ),
+      )
+    }
+  }
+  return { applied, failures }
+}
+
+function refusalOr(item: PlannedObject, error: unknown, signal: AbortSignal | undefined): ObjectFailure {
+  const ref = refOf(item.object)
+  if (error instanceof ApplyRefusal) return { ref, code: error.code, message: error.message, transient: error.transient }
+  return failureOf(ref, error, signal)
+}
+
+/** Waits until a definition is served: its objects are refused before. */
+async function established(api: ClusterApi, item: PlannedObject, options: ApplyPlanOptions): Promise<void> {
+  const ref = refOf(item.object)
+  const timeoutMs = options.establishedTimeoutMs ?? defaultEstablishedTimeoutMs
+  const deadline = AbortSignal.timeout(timeoutMs)
+  const signal = options.signal === undefined ? deadline : AbortSignal.any([options.signal, deadline])
+  try {
+    for (;;) {
+      if (isEstablished(await api.find(ref, { signal }))) return
+      await pause(establishedPollMs, undefined, { signal })
+    }
+  } catch (error) {
+    if (!deadline.aborted || options.signal?.aborted) throw error
+    throw new ApplyRefusal('NotEstablished', `${nameOf(ref)} is not served after ${timeoutMs / 1000} s; look at its conditions.`)
+  }
+}
+
+function isEstablished(definition: KubeObject | undefined): boolean {
+  const status = definition?.['status'] as { conditions?: readonly { type?: unknown; status?: unknown }[] } | undefined
+  return status?.conditions?.some((condition) => condition.type === 'Established' && condition.status === 'True') ?? false
+}
