@@ -26,6 +26,7 @@ export {
   type OverlaySpec,
   type OverlayTarget,
   overlaySchema,
+  overlayTargetSchema,
   type ReleaseSettings,
   releaseSettingsSchema,
 } from './release-settings.ts'

@@ -15,6 +15,7 @@ import type { HealthRule } from './health.ts'
 import type { ImageFieldText } from './image-rules.ts'
 import { limits } from './limits.ts'
 import type { KubeObjectLike } from './object.ts'
+import type { BundleParameter, BundleSiteOverlays } from './parameter.ts'
 import { writeUstar } from './ustar.ts'
 
 /** A component's objects, in the order in which they are written. */
@@ -36,6 +37,8 @@ export interface BundleContent {
   readonly charts?: readonly BundleChart[]
   readonly hooks?: readonly BundleHook[]
   readonly leftOut?: readonly LeftOut[]
+  readonly parameters?: readonly BundleParameter[]
+  readonly siteOverlays?: BundleSiteOverlays | undefined
 }
 
 /**
@@ -89,6 +92,8 @@ export async function writeBundle(
     ...some('charts', content.charts),
     ...some('hooks', content.hooks),
     ...some('leftOut', content.leftOut),
+    ...some('parameters', content.parameters),
+    ...(content.siteOverlays === undefined ? {} : { siteOverlays: content.siteOverlays }),
   }
   if (config.objects > limits.objects) throw tooLarge(content.name, `${config.objects} objects`, `${limits.objects}`)
   const total = layers.reduce((sum, { bytes }) => sum + bytes.length, 0)

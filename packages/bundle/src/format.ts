@@ -2,6 +2,7 @@ import * as z from 'zod'
 import { type HealthRule, healthRulesSchema } from './health.ts'
 import { type ImageFieldText, imageFieldPattern } from './image-rules.ts'
 import { limits } from './limits.ts'
+import { type BundleParameter, type BundleSiteOverlays, bundleParameterSchema, shallow, siteOverlaysSchema } from './parameter.ts'
 
 /** Media and artifact types of a bundle. */
 export const bundleTypes = {
@@ -47,7 +48,6 @@ export const imageFieldSchema = z.strictObject({
 })
 
 const text = z.string().max(4096)
-const shallow = z.unknown().refine((value) => !isDeep(value, limits.depth), `is nested more than ${limits.depth} levels deep`)
 
 const parameterSchema = z.object({
   name: text,
@@ -88,18 +88,10 @@ export const configSchema = z
     charts: z.array(chartSchema).max(limits.components).optional(),
     hooks: z.array(hookSchema).max(limits.objects).optional(),
     leftOut: z.array(leftOutSchema).max(limits.objects).optional(),
+    parameters: z.array(bundleParameterSchema).max(limits.ownParameters).optional(),
+    siteOverlays: siteOverlaysSchema.optional(),
   })
   .refine((value) => value.components.length + (value.bundles?.length ?? 0) > 0, 'holds neither a component nor a bundle')
-
-/** Without recursion, so that what is nested without end overflows nothing. */
-function isDeep(value: unknown, bound: number): boolean {
-  let level: unknown[] = [value]
-  for (let depth = 0; level.length > 0; depth += 1) {
-    if (depth > bound) return true
-    level = level.flatMap((item) => (typeof item === 'object' && item !== null ? Object.values(item) : []))
-  }
-  return false
-}
 
 /** An image of a bundle. `name` is what manifests say, without digest; `size` is that of its manifest or index, in bytes. */
 export interface BundleImage {
@@ -184,6 +176,9 @@ export interface BundleConfig {
   charts?: BundleChart[]
   hooks?: BundleHook[]
   leftOut?: LeftOut[]
+  /** Its own; those of included bundles are theirs. */
+  parameters?: BundleParameter[]
+  siteOverlays?: BundleSiteOverlays
 }
 
 /** The tag under which a version is published: a tag has no `+`, so `_` stands for it. */

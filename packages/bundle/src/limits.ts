@@ -28,6 +28,8 @@ export const limits = {
   unpackedFiles: 10_000,
   /** values.yaml, values.schema.json, Chart.yaml, .imgpkg/images.yml: each. */
   chartFileBytes: mebibyte,
+  /** Parameters of a bundle itself. */
+  ownParameters: 500,
   /** Parameters of a chart that are kept. */
   parameters: 5000,
   /** Bundles in a bundle, all levels together, and the levels. */

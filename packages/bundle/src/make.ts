@@ -90,6 +90,8 @@ export async function makeBundle(options: MakeBundleOptions): Promise<MadeBundle
       charts: components.flatMap(({ chart }) => chart ?? []),
       hooks: components.flatMap(({ hooks }) => hooks ?? []),
       leftOut: components.flatMap(({ leftOut }) => leftOut ?? []),
+      parameters: source.parameters,
+      siteOverlays: source.siteOverlays,
     },
     { tag: options.tag ?? `${source.name}:${versionTag(source.version)}`, signal },
   )

@@ -19,6 +19,7 @@ import { imageRule } from './image-rules.ts'
 import { readImages } from './images.ts'
 import { limits } from './limits.ts'
 import { checkObject, describeObject, identityOf, type KubeObjectLike } from './object.ts'
+import type { BundleParameter } from './parameter.ts'
 import { readUstar } from './ustar.ts'
 
 /** A bundle that was read: its parts agree with each other. Whether to trust it is a question to its signatures. */
@@ -33,6 +34,8 @@ export interface ReadBundle {
   readonly nested: NestedBundle[]
   /** `name` as manifests say it, without digest. */
   readonly images: { name: string; descriptor: Descriptor }[]
+  /** Of all levels; those of an included bundle as `BUNDLE.NAME`. */
+  readonly parameters: BundleParameter[]
 }
 
 /**
@@ -101,6 +104,10 @@ async function read(source: ContentSource, bundle: Pick<Descriptor, 'digest' | '
     images,
     health: rulesOf(config, nested),
     nested: [...nested.flatMap((one) => one.nested), ...(config.bundles ?? [])],
+    parameters: [
+      ...nested.flatMap((one) => one.parameters.map((parameter) => ({ ...parameter, name: `${one.config.name}.${parameter.name}` }))),
+      ...(config.parameters ?? []),
+    ],
   }
 }
 

@@ -3,6 +3,7 @@ import { bundleName, imageFieldSchema, semanticVersion } from './format.ts'
 import { healthRulesSchema } from './health.ts'
 import { kubernetesVersion } from './helm/defaults.ts'
 import { limits } from './limits.ts'
+import { bundleParameterSchema, siteOverlaysSchema } from './parameter.ts'
 
 export const apiVersion = 'muster.dev/v1alpha1'
 export const kind = 'BundleSource'
@@ -95,6 +96,12 @@ export const sourceSchema = z
     images: z.array(imageSchema).max(1000).default([]),
     imageFields: z.array(imageFieldSchema).max(limits.imageFields).default([]),
     health: healthRulesSchema.default([]),
+    parameters: z
+      .array(bundleParameterSchema)
+      .max(limits.ownParameters)
+      .refine((list) => new Set(list.map(({ name }) => name)).size === list.length, 'has two of one name')
+      .default([]),
+    siteOverlays: siteOverlaysSchema.optional(),
   })
   .refine((value) => value.components.length + value.bundles.length > 0, {
     message: 'needs one at least, or a bundle under bundles:',

@@ -29,6 +29,7 @@ describe('bundle.yaml', () => {
       bundles: [],
       imageFields: [],
       health: [],
+      parameters: [],
       images: [
         { match: '*/shop', origin: { build: '/src/image.yaml' }, position: '/src/bundle.yaml:10:3' },
         { match: 'example.test/db', origin: { reference: 'example.test/db:1' }, position: '/src/bundle.yaml:11:3' },

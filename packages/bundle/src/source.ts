@@ -5,6 +5,7 @@ import { readDocuments } from './documents.ts'
 import { BundleError } from './errors.ts'
 import { type HealthRule, plainRules } from './health.ts'
 import { type ImageRule, imageRule } from './image-rules.ts'
+import type { BundleParameter, BundleSiteOverlays } from './parameter.ts'
 import { apiVersion, type ComponentData, type ImageData, kind, sourceSchema } from './source-schema.ts'
 
 /** Where an image of the bundle comes from. */
@@ -82,6 +83,8 @@ export interface BundleSource {
   readonly imageFields: readonly ImageRule[]
   /** How its custom resources are judged. */
   readonly health: readonly HealthRule[]
+  readonly parameters: readonly BundleParameter[]
+  readonly siteOverlays?: BundleSiteOverlays | undefined
 }
 
 export const bundleFileName = 'bundle.yaml'
@@ -154,6 +157,8 @@ export function parseSource(text: string, file: string): BundleSource {
     })),
     imageFields: data.imageFields.map(imageRule),
     health: plainRules(data.health),
+    parameters: data.parameters,
+    ...(data.siteOverlays === undefined ? {} : { siteOverlays: data.siteOverlays }),
     images: data.images.map((image, at) => ({
       match: image.match,
       origin: originOf(image, dir),

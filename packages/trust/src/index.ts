@@ -68,6 +68,7 @@ export {
   type TimestampOptions,
   timestamp,
 } from './sigstore/making.ts'
+export { compilePattern } from './sigstore/pattern.ts'
 export type { LoggedBundle, LogOptions } from './sigstore/transparency.ts'
 export { type BlobArtifact, type VerifiedBlob, type VerifyBlobOptions, verifyBlob } from './sigstore/verify-blob.ts'
 export { verifyEnvelope } from './sigstore/verify-envelope.ts'

@@ -21,6 +21,7 @@ function bundle(version: string, yaml: string, more: Partial<ReadBundle['config'
     health: more.health ?? [],
     images: [],
     nested: [],
+    parameters: [],
   }
 }
 const image = (name: string, letter: string) => ({ name, digest: digest(letter), mediaType: '', size: 1 })

@@ -1,0 +1,5 @@
+export type { Allowance, AllowedFields } from './allowed.ts'
+export { type Customized, type CustomizedObject, type CustomizeOptions, customize, type Layer } from './customize.ts'
+export type { Problem, ProblemCode } from './errors.ts'
+export { type FieldOrigin, type Level, type Origin, originText } from './origins.ts'
+export { renderYaml, withoutSecrets } from './render.ts'
