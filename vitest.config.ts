@@ -16,7 +16,7 @@ export default defineConfig({
         test: {
           ...everywhere,
           name: 'unit',
-          include: ['{packages,apps,test}/**/*.test.ts'],
+          include: ['{packages,apps,examples,test}/**/*.test.ts'],
           exclude: ['**/node_modules/**', '**/*.integration.test.ts', 'test/e2e/**'],
           pool: 'threads',
           sequence: { groupOrder: 0 },
@@ -27,7 +27,7 @@ export default defineConfig({
           ...everywhere,
           name: 'integration',
           sequence: { groupOrder: 1 },
-          include: ['{packages,apps}/**/*.integration.test.ts'],
+          include: ['{packages,apps,examples}/**/*.integration.test.ts'],
           globalSetup: ['test/environment/setup.ts'],
           testTimeout: 120_000,
           hookTimeout: 120_000,
