@@ -89,7 +89,7 @@ async function create(api: ClusterApi, object: KubeObject, { signal }: ApplyOpti
 }
 
 /** One apply. What is refused for what is there is given back; every other failure is thrown. */
-async function attempt(
+export async function attempt(
   api: ClusterApi,
   object: KubeObject,
   { force, dryRun = false, signal }: { readonly force: boolean; readonly dryRun?: boolean; readonly signal: AbortSignal | undefined },
@@ -141,7 +141,7 @@ function changedMeanwhile(object: KubeObject): KubeError {
 }
 
 /** @throws ApplyRefusal where the object is not the release's, and is not to become so */
-function standingOf(before: KubeObject, { release, accepted, takeOver }: ApplyOptions): Standing {
+export function standingOf(before: KubeObject, { release, accepted, takeOver }: ApplyOptions): Standing {
   const what = nameOf(refOf(before))
   const holder = holderOf(before)
   if (holder !== undefined && holder !== release) {
@@ -169,7 +169,7 @@ function refuseTerminating(object: KubeObject): void {
 const byHand = /^kubectl-/
 
 /** @throws ApplyRefusal for the conflicts that may not be decided by force */
-async function judgeConflicts(
+export async function judgeConflicts(
   conflicts: readonly FieldConflict[],
   before: KubeObject,
   standing: Standing,

@@ -23,5 +23,6 @@ export {
   planRelease,
   type Sighting,
 } from './plan.ts'
+export { type Preview, previewPlan, withoutCounts } from './preview.ts'
 export { type PruneOptions, type PruneResult, prune, remainingEntries } from './prune.ts'
 export { ApplyRefusal } from './refusal.ts'

@@ -56,12 +56,12 @@ export async function remake(
 }
 
 /** Whether an object may be deleted to be made again: it declares so, and its kind holds nothing but itself. */
-function isRecreatable(object: KubeObject): boolean {
+export function isRecreatable(object: KubeObject): boolean {
   return !isProtected(object) && object.metadata.annotations?.[recreateAnnotation] === 'true'
 }
 
 /** Asked of the server, without writing: would it take the content under a name that nothing has? */
-async function wouldBeValid(api: ClusterApi, object: KubeObject, signal: AbortSignal | undefined): Promise<boolean> {
+export async function wouldBeValid(api: ClusterApi, object: KubeObject, signal: AbortSignal | undefined): Promise<boolean> {
   const name = `muster-check-${createHash('sha256').update(object.metadata.name).digest('hex').slice(0, 16)}`
   const copy = { ...object, metadata: { ...object.metadata, name } }
   return api.apply(copy, { fieldManager, force: true, dryRun: true, ...calling(signal) }).then(

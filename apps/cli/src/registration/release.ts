@@ -40,6 +40,27 @@ export function registerRelease(command: Command, context: () => Context): void 
       ]),
     )
     .action(async (name: string, options) => (await import('../commands/release-explain.ts')).releaseExplain(context(), name, options))
+
+  inClusters(release.command('diff'))
+    .description("Show what applying a bundle would do to a release's objects, as the API servers say, without doing it.")
+    .argument('<name>')
+    .argument('[reference]', 'a bundle (default: the one that is placed)')
+    .option('--version <version>', 'another version of the bundle that is placed, or a channel such as stable')
+    .option('--exit-code', 'end with 1 where anything would be different', false)
+    .addOption(new Option('-o, --output <format>', 'how to print it').choices(['text', 'json']).default('text'))
+    .option('--plain-http', 'HTTP without TLS, for a registry on loopback', false)
+    .option('--ca <file>', 'the certificates to trust for the registry, in PEM')
+    .addHelpText(
+      'after',
+      examplesOf([
+        ['muster release diff podinfo', 'what is not as it is placed'],
+        ['muster release diff podinfo --version 6.9.3 --cluster alpha', 'what a new version would do there'],
+        ['muster release diff podinfo oci:out -o json', 'of a bundle in a folder, for machines'],
+      ]),
+    )
+    .action(async (name: string, reference: string | undefined, options) =>
+      (await import('../commands/release-diff.ts')).releaseDiff(context(), name, reference, options),
+    )
 }
 
 /** Where a command about releases looks. */

@@ -73,7 +73,8 @@ function objectsText({ objects: { added, removed, changed } }: BundleDiff): stri
   return section('Objects', lines)
 }
 
-function fieldText({ path, old, new: now }: FieldChange): string {
+/** A field that differs, as one line. */
+export function fieldText({ path, old, new: now }: FieldChange): string {
   if (old === undefined) return `${path}: ${valueText(now)} (new)`
   if (now === undefined) return `${path}: ${valueText(old)} is gone`
   return old === now ? `${path}: changed` : `${path}: ${valueText(old)} → ${valueText(now)}`
