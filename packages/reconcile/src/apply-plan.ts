@@ -17,18 +17,22 @@ export interface ApplyPlanOptions extends Omit<ApplyOptions, 'expect' | 'last'> 
   readonly establishedTimeoutMs?: number
 }
 
+export interface PlanOutcome {
+  readonly applied: ReadonlyMap<string, Applied>
+  readonly failures: readonly ObjectFailure[]
+  /** What was planned as missing, and somebody else had made by then. It is used as it is. */
+  readonly foreign: readonly PlannedObject[]
+}
+
 const concurrency = 4
 const defaultEstablishedTimeoutMs = 60_000
 const establishedPollMs = 100
 
 /** Applies a plan, phase by phase. One object that fails does not keep the others from being applied. Throws only when aborted. */
-export async function applyPlan(
-  api: ClusterApi,
-  planned: readonly PlannedObject[],
-  options: ApplyPlanOptions,
-): Promise<{ readonly applied: ReadonlyMap<string, Applied>; readonly failures: readonly ObjectFailure[] }> {
+export async function applyPlan(api: ClusterApi, planned: readonly PlannedObject[], options: ApplyPlanOptions): Promise<PlanOutcome> {
   const applied = new Map<string, Applied>()
   const failures: ObjectFailure[] = []
+  const foreign: PlannedObject[] = []
   const one = async (item: PlannedObject): Promise<void> => {
     try {
       const known = options.known?.(item) ?? {}
@@ -37,7 +41,8 @@ export async function applyPlan(
       applied.set(item.key, result)
       options.onApplied?.(item, result)
     } catch (error) {
-      failures.push(refusalOr(item, error, options.signal))
+      if (item.optional && isForeign(error)) foreign.push(item)
+      else failures.push(refusalOr(item, error, options.signal))
     }
   }
   for (const phase of phases) {
@@ -57,7 +62,12 @@ export async function applyPlan(
       )
     }
   }
-  return { applied, failures }
+  return { applied, failures, foreign }
+}
+
+/** Somebody else's: another release's, or nobody's whom we know. */
+function isForeign(error: unknown): boolean {
+  return error instanceof ApplyRefusal && (error.code === 'OwnedByOtherRelease' || error.code === 'NotAdopted')
 }
 
 function refusalOr(item: PlannedObject, error: unknown, signal: AbortSignal | undefined): ObjectFailure {

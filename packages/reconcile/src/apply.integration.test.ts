@@ -135,6 +135,21 @@ describe('an object that was there before and is not the release’s', () => {
   })
 })
 
+describe('a namespace that two releases run in', () => {
+  it('is made by one of them, and used by the other as it is', async () => {
+    const name = `both-${installer.id}`
+    const [one, other] = await Promise.all(
+      ['one', 'other'].map((each) => installer.install([{ ...settings(each, {}), metadata: { name: each } }], each, name)),
+    )
+    expect([one?.failures, other?.failures]).toEqual([[], []])
+    expect([...(one?.foreign ?? []), ...(other?.foreign ?? [])].length).toBeLessThanOrEqual(1)
+    expect(
+      (await client.list({ apiVersion: 'v1', kind: 'ConfigMap', namespace: name })).items.map(({ metadata }) => metadata.name),
+    ).toEqual(expect.arrayContaining(['one', 'other']))
+    await client.delete({ apiVersion: 'v1', kind: 'Namespace', name })
+  })
+})
+
 describe('a new version that sets a field of another manager', () => {
   const scaled = async (name: string): Promise<void> => {
     await applyObject(client, web(name, {}), { release })

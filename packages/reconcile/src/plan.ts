@@ -16,6 +16,8 @@ export interface PlannedObject {
    * pruned: what it holds is not the release's.
    */
   readonly ours: boolean
+  /** Made where it is missing, and otherwise used as it is, whoever's it is: the namespace that a release merely runs in. */
+  readonly optional?: true
 }
 
 export interface Plan {
@@ -81,14 +83,14 @@ export async function planRelease(api: ClusterApi, objects: readonly KubeObject[
     }
   }
   const look = lookup(api, options)
-  if (defaulted) await addNamespace(look, placed, namespace, options)
+  const added = defaulted ? await addNamespace(look, placed, namespace, options) : undefined
   const planned: PlannedObject[] = []
   const foreign: InventoryEntry[] = []
   for (const [key, object] of placed) {
     const known = isProtected(object) ? options.inventory.find((entry) => objectKey(entryRef(entry)) === key) : undefined
     const ours = !isProtected(object) || (await isOurs(look, object, known, options.release))
     if (!ours && known !== undefined) foreign.push(known)
-    planned.push({ key, phase: phaseOf(object), object, ours })
+    planned.push({ key, phase: phaseOf(object), object, ours, ...(key === added ? { optional: true as const } : {}) })
   }
   return { objects: planned.sort((a, b) => compareForApply(refOf(a.object), refOf(b.object))), failures, foreign }
 }
@@ -112,13 +114,21 @@ function sightingOf(live: KubeObject | undefined): Exclude<Sighting, 'unknown'> 
   return live && { uid: live.metadata.uid ?? '', holder: holderOf(live) }
 }
 
-async function addNamespace(look: Look, placed: Map<string, KubeObject>, name: string, { release }: PlanOptions): Promise<void> {
+/** Plans the namespace where it is missing; gives its key then. */
+async function addNamespace(
+  look: Look,
+  placed: Map<string, KubeObject>,
+  name: string,
+  { release }: PlanOptions,
+): Promise<string | undefined> {
   const made = prepare({ apiVersion: 'v1', kind: 'Namespace', metadata: { name } }, release, undefined)
   const key = objectKey(refOf(made))
-  if (placed.has(key)) return
+  if (placed.has(key)) return undefined
   const live = await look(refOf(made))
   // One that was there and is not ours is used as it is: not labelled, not owned.
-  if (live === undefined || live.holder === release) placed.set(key, made)
+  if (live !== undefined && live.holder !== release) return undefined
+  placed.set(key, made)
+  return key
 }
 
 /**

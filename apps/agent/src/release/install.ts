@@ -168,6 +168,7 @@ async function applyBundle(
     })
   })
   const failures = [...plan.failures, ...result.failures]
+  leaveToOthers(services, context, result.foreign)
   runtime.inventory = unionInventory(runtime.inventory, madeEntries(plan, result.applied))
   runtime.appliedAtMs = clock.now().getTime()
   runtime.rechecked = false
@@ -267,6 +268,17 @@ function madeEntries(plan: Plan, applied: ReadonlyMap<string, Applied>): Invento
     const result = applied.get(planned.key)
     return planned.ours && result !== undefined ? [entryOf(result.object, result.ownership)] : []
   })
+}
+
+/** What somebody else made meanwhile is used as it is, and is nothing of this release. */
+function leaveToOthers({ releases }: ReleaseServices, { runtime }: ReleaseContext, foreign: readonly PlannedObject[]): void {
+  if (foreign.length === 0) return
+  for (const { key } of foreign) runtime.tracked.delete(key)
+  releases.index(runtime)
+  runtime.inventory = subtractInventory(
+    runtime.inventory,
+    foreign.map(({ object }) => entryOf(object)),
+  )
 }
 
 const maxListed = 5

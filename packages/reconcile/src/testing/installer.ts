@@ -1,9 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { KubeClient, type KubeObject, loadKubeconfig, type Ref } from '@muster/kube'
-import type { Applied } from '../apply.ts'
-import { applyPlan } from '../apply-plan.ts'
+import { applyPlan, type PlanOutcome } from '../apply-plan.ts'
 import type { ClusterApi } from '../cluster.ts'
-import type { ObjectFailure } from '../failure.ts'
 import { refOf } from '../identity.ts'
 import type { InventoryEntry } from '../inventory.ts'
 import { type Plan, planRelease } from '../plan.ts'
@@ -28,7 +26,7 @@ export class TestInstaller {
     release: string,
     namespace = release,
     inventory: readonly InventoryEntry[] = [],
-  ): Promise<{ plan: Plan; applied: ReadonlyMap<string, Applied>; failures: readonly ObjectFailure[] }> {
+  ): Promise<PlanOutcome & { plan: Plan }> {
     const plan = await planRelease(this.client, objects, { release, namespace, inventory })
     return { plan, ...(await applyPlan(this.client, plan.objects, { release })) }
   }
