@@ -9,6 +9,7 @@ import { registerRelease } from './registration/release.ts'
 import { registerRelocate } from './registration/relocate.ts'
 import { registerSeal } from './registration/seal.ts'
 import { registerShell } from './registration/shell.ts'
+import { registerTenant } from './registration/tenant.ts'
 import { registerTrust } from './registration/trust.ts'
 import { registerVerify } from './registration/verify.ts'
 import { versionText } from './version.ts'
@@ -51,6 +52,7 @@ export function program(surroundings: Surroundings): Command {
   registerFleet(command, context)
   registerDelivery(command, context)
   registerRelease(command, context)
+  registerTenant(command, context)
   registerSeal(command, context)
   registerBundle(command, context)
   registerTrust(command, context)

@@ -1,4 +1,4 @@
-import { apiVersion, type Cluster, type Placement, type TrustPolicy } from '@muster/api'
+import { apiVersion, type Cluster, type Placement, type Tenant, type TrustPolicy } from '@muster/api'
 import { Controller, Informer, type KubeClient, type KubeObject, Manager } from '@muster/kube'
 import type { IdentityIssuer } from './api/certificates.ts'
 import { healthRoutes } from './api/health.ts'
@@ -14,6 +14,7 @@ import { publishersConfigMap, readPublishers } from './channel/publishers.ts'
 import { ClusterStore } from './cluster-store.ts'
 import { ClusterController } from './controllers/cluster.ts'
 import { PlacementController, placementsConcern } from './controllers/placement.ts'
+import { TenantController } from './controllers/tenant.ts'
 import { TrustPolicyController } from './controllers/trust-policy.ts'
 import { errorFields, type Log } from './log.ts'
 import { Reports } from './reports.ts'
@@ -97,7 +98,8 @@ export async function runHub(options: HubOptions, signal: AbortSignal): Promise<
     onError,
   })
   const policies = new Informer<TrustPolicy & KubeObject>(client, { apiVersion, kind: 'TrustPolicy', onError })
-  const informers = [clusters, placements, publishers, policies]
+  const tenants = new Informer<Tenant & KubeObject>(client, { apiVersion, kind: 'Tenant', onError })
+  const informers = [clusters, placements, publishers, policies, tenants]
   const policyCheck = new PolicyCheck()
 
   const clusterController = new ClusterController({
@@ -109,6 +111,7 @@ export async function runHub(options: HubOptions, signal: AbortSignal): Promise<
         return readPublishers(found && (found.data ?? {}))
       },
       policies: () => policies.list(),
+      tenants: () => tenants.list(),
     },
     channels,
     policyCheck,
@@ -134,7 +137,15 @@ export async function runHub(options: HubOptions, signal: AbortSignal): Promise<
     check: policyCheck,
     now,
   })
+  const tenantController = new TenantController({
+    client,
+    tenant: (name) => tenants.get(name),
+    tenants: () => tenants.list(),
+    clusters: () => clusters.list(),
+    now,
+  })
   const concern = placementsConcern()
+  const tenantsConcern = placementsConcern()
   const names = (informer: { list(): KubeObject[] }) => informer.list().map((object) => object.metadata.name)
   const failed = (what: string) => (error: unknown, name: string) =>
     log.warn({ [what]: name, ...errorFields(error) }, `could not reconcile a ${what}`)
@@ -154,6 +165,7 @@ export async function runHub(options: HubOptions, signal: AbortSignal): Promise<
     .add(placements)
     .add(publishers)
     .add(policies)
+    .add(tenants)
     .add(
       new Controller({
         name: 'cluster',
@@ -165,7 +177,8 @@ export async function runHub(options: HubOptions, signal: AbortSignal): Promise<
         .watches(clusters)
         .watches(placements, () => names(clusters))
         .watches(publishers, () => names(clusters))
-        .watches(policies, () => names(clusters)),
+        .watches(policies, () => names(clusters))
+        .watches(tenants, () => names(clusters)),
     )
     .add(
       new Controller({
@@ -175,6 +188,17 @@ export async function runHub(options: HubOptions, signal: AbortSignal): Promise<
         backoff,
         onError: failed('trust policy'),
       }).watches(policies, () => names(policies)),
+    )
+    .add(
+      new Controller({
+        name: 'tenant',
+        reconcile: (name, stop) => tenantController.reconcile(name, stop),
+        concurrency: 1,
+        backoff,
+        onError: failed('tenant'),
+      })
+        .watches(tenants, () => names(tenants))
+        .watches(clusters, (event) => (tenantsConcern(event) ? names(tenants) : [])),
     )
     .add(
       new Controller({

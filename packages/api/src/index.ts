@@ -22,6 +22,7 @@ export {
   type DriftMode,
   environmentLabel,
   type Grant,
+  grantSchema,
   groupLabel,
   type OverlaySpec,
   type OverlayTarget,
@@ -30,7 +31,8 @@ export {
   type ReleaseSettings,
   releaseSettingsSchema,
 } from './release-settings.ts'
-export { type Selectable, selects } from './select.ts'
+export { means, type Selectable, selects } from './select.ts'
+export { isReservedNamespace, type Tenant, type TenantGrant, tenantKind, tenantReasons } from './tenant.ts'
 export {
   type AuthoritySpec,
   type IdentityRuleSpec,

@@ -149,13 +149,25 @@ export const placementSettings = {
   tenant: nameSchema.optional(),
 } as const
 
+/** `Deployment.apps`, `ConfigMap`, `Pod/log` for a subresource; `*` for all kinds that live in namespaces. */
+const kindPattern = /^(\*|[A-Z][A-Za-z0-9]*(\.[a-z0-9]([-a-z0-9.]*[a-z0-9])?)?(\/[a-z]+)?)$/
+
+/** How closely Kubernetes looks at the pods of a namespace: the levels of its Pod Security Standards. */
+export const podSecurityLevels = ['restricted', 'baseline', 'privileged'] as const
+
 /** What a tenant may have its releases make, and until when. */
 export const grantSchema = z.strictObject({
   name: nameSchema,
-  /** Kinds, such as `Deployment.apps`; `*` stands for all of the namespaces' kinds. */
-  kinds: z.array(text(253)).min(1).max(256),
-  /** Namespaces; none for what belongs to none. */
-  namespaces: z.array(text(63)).max(256).optional(),
+  /**
+   * Kinds that it may write. `*` stands for all that live in namespaces, but for those by which a namespace is bounded (ResourceQuota,
+   * LimitRange), which are only meant by their names.
+   */
+  kinds: z.array(text(253).regex(kindPattern, 'must be such as Deployment.apps, ConfigMap, Pod/log or *')).min(1).max(256),
+  /** Namespaces that it may write in; the agent makes them. None: the kinds are those that live in no namespace. */
+  namespaces: z.array(nameSchema).max(256).optional(),
+  /** What the pods of these namespaces may. Default: `baseline`, which keeps them off the node. */
+  podSecurity: z.enum(podSecurityLevels).optional(),
+  /** From then on nothing new is applied by it, and its rights are gone; what runs stays. */
   until: z.iso.datetime().optional(),
 })
 export type Grant = z.infer<typeof grantSchema>

@@ -11,8 +11,18 @@ export type Selectable = Pick<Cluster, 'metadata' | 'spec'>
 export function selects(placement: Pick<Placement, 'metadata' | 'spec'>, cluster: Selectable): boolean {
   if (placement.metadata.deletionTimestamp !== undefined) return false
   if (cluster.spec.leaving === true) return false
-  const { names, matchLabels, all } = placement.spec.clusters
-  if (all === true || names?.includes(cluster.metadata.name)) return true
+  return placement.spec.clusters.all === true || means(placement.spec.clusters, cluster)
+}
+
+/** Whether a cluster is meant: it is named, or has all of the labels, of which there is at least one. */
+export function means(
+  {
+    names,
+    matchLabels,
+  }: { readonly names?: readonly string[] | undefined; readonly matchLabels?: Readonly<Record<string, string>> | undefined },
+  cluster: Pick<Cluster, 'metadata'>,
+): boolean {
+  if (names?.includes(cluster.metadata.name)) return true
   const wanted = Object.entries(matchLabels ?? {})
   return wanted.length > 0 && wanted.every(([key, value]) => cluster.metadata.labels?.[key] === value)
 }

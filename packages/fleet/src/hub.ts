@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto'
-import { clusterKind, customResourceDefinition, placementKind, trustPolicyKind } from '@muster/api'
+import { clusterKind, customResourceDefinition, placementKind, tenantKind, trustPolicyKind } from '@muster/api'
 import type { KubeObject } from '@muster/kube'
 import { systemNamespace } from './names.ts'
+import { placementRights } from './placement-rights.ts'
 import { confined, podDefaults } from './pod.ts'
 
 /** Port on which every node of the hub's cluster answers for the hub. */
@@ -51,16 +52,18 @@ export function hubObjects(options: HubOptions): KubeObject[] {
     customResourceDefinition(clusterKind),
     customResourceDefinition(placementKind),
     customResourceDefinition(trustPolicyKind),
+    customResourceDefinition(tenantKind),
+    ...placementRights(),
     { apiVersion: 'v1', kind: 'ServiceAccount', metadata: { name: 'muster-hub', namespace: systemNamespace } },
     {
       apiVersion: 'rbac.authorization.k8s.io/v1',
       kind: 'ClusterRole',
       metadata: { name: 'muster-hub' },
       rules: [
-        { apiGroups: ['muster.dev'], resources: ['clusters', 'placements', 'trustpolicies'], verbs: ['get', 'list', 'watch'] },
+        { apiGroups: ['muster.dev'], resources: ['clusters', 'placements', 'trustpolicies', 'tenants'], verbs: ['get', 'list', 'watch'] },
         {
           apiGroups: ['muster.dev'],
-          resources: ['clusters/status', 'placements/status', 'trustpolicies/status'],
+          resources: ['clusters/status', 'placements/status', 'trustpolicies/status', 'tenants/status'],
           verbs: ['get', 'patch', 'update'],
         },
       ],

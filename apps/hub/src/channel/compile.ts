@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util'
-import { type Cluster, type Placement, selects } from '@muster/api'
+import { type Cluster, type Placement, selects, type Tenant } from '@muster/api'
 import type { ChannelContent, ChannelRelease, PolicySource, Publisher } from '@muster/trust'
 import { settingsOf } from './release-settings.ts'
 
@@ -18,6 +18,8 @@ export interface CompileOptions {
   readonly publishers: readonly Publisher[]
   /** Policies that hold for this cluster, in order. */
   readonly policies?: readonly PolicySource[]
+  /** All tenants there are, completely read. */
+  readonly tenants?: readonly Tenant[]
   /** What the registry holds now, verified; nothing when there is none, or none that verifies. */
   readonly previous: ChannelContent | undefined
   readonly now: Date
@@ -71,11 +73,12 @@ function desired({
   placements,
   publishers,
   policies = [],
+  tenants = [],
   sizeOf,
 }: CompileOptions): Omit<ChannelContent, 'generation' | 'issuedAt' | 'expiresAt'> {
   const releases = placementsOf(cluster, placements).map((placement): ChannelRelease => {
     const { bundle, namespace } = placement.spec
-    const settings = settingsOf(placement, cluster)
+    const settings = settingsOf(placement, cluster, tenants)
     return {
       name: placement.metadata.name,
       bundle: { repository: bundle.repository, version: bundle.version, digest: bundle.digest, size: sizeOf(bundle) },

@@ -8,8 +8,10 @@ const placement = (spec: Partial<Placement['spec']>): Placement => ({ metadata: 
 
 describe('settings of a release', () => {
   it('are absent where a placement says nothing', () => {
-    expect(settingsOf(placement({}), cluster)).toBeUndefined()
-    expect(settingsOf(placement({ customize: [{ name: 'other', for: { cluster: 'bravo' }, values: { a: 1 } }] }), cluster)).toBeUndefined()
+    expect(settingsOf(placement({}), cluster, [])).toBeUndefined()
+    expect(
+      settingsOf(placement({ customize: [{ name: 'other', for: { cluster: 'bravo' }, values: { a: 1 } }] }), cluster, []),
+    ).toBeUndefined()
   })
 
   it('hold the customizations for this cluster, all before environment before group before cluster', () => {
@@ -21,7 +23,7 @@ describe('settings of a release', () => {
       { name: 'every', for: { all: true as const }, values: { size: 1 } },
       { name: 'last', for: { all: true as const }, overlay: { replicas: [{ name: 'web', count: 2 }] } },
     ]
-    expect(settingsOf(placement({ customize }), cluster)?.customize?.map(({ name, level }) => `${level} ${name}`)).toEqual([
+    expect(settingsOf(placement({ customize }), cluster, [])?.customize?.map(({ name, level }) => `${level} ${name}`)).toEqual([
       'all every',
       'all last',
       'environment test',
@@ -32,7 +34,7 @@ describe('settings of a release', () => {
 
   it('hold what was sealed to this cluster, and nothing of others', () => {
     const sealed = { alpha: { password: 'one' }, bravo: { password: 'two' } }
-    expect(settingsOf(placement({ sealed }), cluster)).toEqual({ sealed: { password: 'one' } })
+    expect(settingsOf(placement({ sealed }), cluster, [])).toEqual({ sealed: { password: 'one' } })
   })
 
   it('have a schema that an API server takes: what may be anything says so', () => {

@@ -77,6 +77,7 @@ class World {
         return this.publishers
       },
       policies: () => this.policies,
+      tenants: () => [],
     }
     const now = () => this.now
     const recheckMs = 60_000

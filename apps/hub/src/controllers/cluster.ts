@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util'
-import type { Cluster, Placement, TrustPolicy } from '@muster/api'
+import type { Cluster, Placement, Tenant, TrustPolicy } from '@muster/api'
 import type { ReconcileResult } from '@muster/kube'
 import type { Publisher } from '@muster/trust'
 import type { Channels, PublishedChannel } from '../channel/channels.ts'
@@ -17,6 +17,7 @@ export interface FleetView {
   /** @throws HubError `PublishersUnreadable` */
   publishers(): readonly Publisher[]
   policies(): readonly TrustPolicy[]
+  tenants(): readonly Tenant[]
 }
 
 export interface ClusterControllerOptions {
@@ -109,7 +110,7 @@ export class ClusterController {
     const previous = published?.content
     const bundles = placementsOf(cluster, placements).map((placement) => placement.spec.bundle)
     const sizeOf = await channels.sizes(bundles, previous, signal)
-    return compileChannel({ cluster, placements, publishers, policies, previous, now: now(), validityMs, sizeOf })
+    return compileChannel({ cluster, placements, publishers, policies, tenants: view.tenants(), previous, now: now(), validityMs, sizeOf })
   }
 
   async #writeStatus(cluster: Cluster, { published, error, failed }: Outcome, signal: AbortSignal): Promise<void> {

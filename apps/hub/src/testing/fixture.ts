@@ -12,6 +12,7 @@ import {
   customResourceDefinition,
   type Placement,
   placementKind,
+  tenantKind,
   trustPolicyKind,
 } from '@muster/api'
 import { isKubeError, KubeClient, type KubeObject, loadKubeconfig } from '@muster/kube'
@@ -96,7 +97,7 @@ export class Fixture {
   }
 
   async #prepare(): Promise<void> {
-    for (const kind of [clusterKind, placementKind, trustPolicyKind]) {
+    for (const kind of [clusterKind, placementKind, trustPolicyKind, tenantKind]) {
       const definition = customResourceDefinition(kind)
       try {
         await this.client.create(definition)
