@@ -15,6 +15,7 @@ import { Reporter, reportOf } from './reporter.ts'
 import { SealingKeys } from './sealing-keys.ts'
 import type { Settings } from './settings.ts'
 import { StateStore } from './state.ts'
+import { Tenancy } from './tenancy.ts'
 import { SitePolicyWatch, TrustRules } from './trust-rules.ts'
 import { agentVersion } from './version.ts'
 
@@ -62,12 +63,22 @@ export async function runAgent({ client, settings, clock, logger }: AgentOptions
       content: () => puller.current?.content,
       changed: () => reporter.changed(),
     })
+    const tenancy = new Tenancy({
+      client,
+      namespace: settings.namespace,
+      cluster: access.identity.cluster,
+      clock,
+      logger,
+      content: () => puller.current?.content,
+      ended: () => worker.lookAgain(),
+    })
     const worker: ReleasesWorker = new ReleasesWorker({
       client,
       cluster: access.identity.cluster,
       events,
       source: (repository) => cache.over(access.repository(repository)),
       trust: new TrustRules(sitePolicies.policies),
+      tenancy,
       clock,
       logger,
       wanted: () => puller.current && { ...puller.current, expired: puller.expired },
@@ -86,6 +97,7 @@ export async function runAgent({ client, settings, clock, logger }: AgentOptions
       accepted: (channel) => {
         worker.accept(channel)
         sealing.lookAgain()
+        tenancy.lookAgain()
         reporter.changed()
       },
       troubled: () => reporter.changed(),
@@ -129,7 +141,7 @@ export async function runAgent({ client, settings, clock, logger }: AgentOptions
     sitePolicies.onChange(() => worker.lookAgain())
     puller.resume()
     const manager = new Manager()
-    for (const part of [nodes, sealing, ...worker.parts, events, reporter] satisfies Runnable[]) manager.add(part)
+    for (const part of [nodes, sealing, tenancy, ...worker.parts, events, reporter] satisfies Runnable[]) manager.add(part)
     manager.add({ name: sitePolicies.name, run: (stop) => sitePolicies.run(stop) })
     manager.add({ name: 'puller', run: (stop) => puller.run(stop) })
     manager.add({

@@ -1,4 +1,4 @@
-import { Controller, type EventRecorder, type InformerEvent, type KubeClient, type KubeObject } from '@muster/kube'
+import { Controller, type EventRecorder, type InformerEvent, type KubeObject } from '@muster/kube'
 import { ApplyRefusal, applyObject, type Drift, describeDrift, entryOf, managersOf, nameOf, unionInventory } from '@muster/reconcile'
 import type { Clock } from './clock.ts'
 import { CorrectionLimit } from './drift-limit.ts'
@@ -6,10 +6,12 @@ import { codeOf, messageOf } from './error.ts'
 import type { Logger } from './logger.ts'
 import type { Releases } from './release/releases.ts'
 import type { ReleaseRuntime } from './release/runtime.ts'
+import type { Tenancy } from './tenancy.ts'
 import type { Observed } from './watches.ts'
 
 export interface DriftKeeperOptions {
-  readonly client: KubeClient
+  /** As whom a release's objects are kept. */
+  readonly tenancy: Pick<Tenancy, 'keeping'>
   readonly releases: Releases
   readonly events: Pick<EventRecorder, 'event'>
   readonly clock: Clock
@@ -69,7 +71,7 @@ export class DriftKeeper {
   }
 
   async #correct(key: string, signal: AbortSignal): Promise<{ requeueAfterMs: number } | undefined> {
-    const { client, clock, releases } = this.#options
+    const { clock, releases, tenancy } = this.#options
     const runtime = releases.ownerOf(key)
     const tracked = runtime?.tracked.get(key)
     // Not ours any more, or being applied just now for the first time: nothing to keep it at.
@@ -82,7 +84,7 @@ export class DriftKeeper {
     let again: number | undefined
     const done = await runtime.correct(async () => {
       try {
-        const applied = await applyObject(client, tracked.planned.object, {
+        const applied = await applyObject(tenancy.keeping(runtime.tenant), tracked.planned.object, {
           release: runtime.name,
           accepted: true,
           expect: 'present',

@@ -11,6 +11,7 @@ import { ReleaseReconciler, type Wanted } from './release/reconciler.ts'
 import { clusterLabel, type LiveRelease, liveOf, ReleaseObjects } from './release/release-object.ts'
 import { Releases } from './release/releases.ts'
 import { type ReleaseRuntime, targetOf } from './release/runtime.ts'
+import type { Tenancy } from './tenancy.ts'
 import type { TrustRules } from './trust-rules.ts'
 import { Watches } from './watches.ts'
 
@@ -21,6 +22,7 @@ export interface ReleasesWorkerOptions {
   readonly events: Pick<EventRecorder, 'event'>
   readonly source: ReleaseServices['source']
   readonly trust: TrustRules
+  readonly tenancy: Tenancy
   readonly clock: Clock
   readonly logger: Logger
   readonly wanted: () => Wanted | undefined
@@ -42,7 +44,7 @@ export class ReleasesWorker {
   readonly #releaseInformer: Informer<LiveRelease>
 
   constructor(options: ReleasesWorkerOptions) {
-    const { client, clock, logger, changed, events } = options
+    const { client, clock, logger, changed, events, tenancy } = options
     this.#options = options
     this.#watches = new Watches(
       client,
@@ -58,7 +60,7 @@ export class ReleasesWorker {
       this.#controller.enqueue(runtime.name)
       changed()
     }
-    this.#drift = new DriftKeeper({ client, releases: this.releases, events, clock, logger, changed: tell })
+    this.#drift = new DriftKeeper({ tenancy, releases: this.releases, events, clock, logger, changed: tell })
     this.#objects = new ReleaseObjects(client, options.cluster, () => clock.now())
     const services: ReleaseServices = {
       client,
@@ -69,12 +71,15 @@ export class ReleasesWorker {
       logger,
       source: options.source,
       trust: options.trust,
+      tenancy,
       rewatch: () => this.#rewatch(),
       corrected: (runtime, drift, object) => this.#drift.corrected(runtime, drift, object),
       suspect: (key) => this.#drift.suspect(key),
     }
     const reconciler = new ReleaseReconciler(services, options.wanted, (runtime) => {
       this.#enqueueDependents(runtime.name)
+      // Of a tenant that is gone, what it leaves empty goes too.
+      if (this.releases.get(runtime.name) === undefined) tenancy.lookAgain()
       changed()
     })
     this.#controller = new Controller({

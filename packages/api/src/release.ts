@@ -90,6 +90,10 @@ export const releaseReasons = {
   registryUnreachable: 'RegistryUnreachable',
   /** The channel that asks for it has expired: what runs is kept, drift corrected, and nothing new is taken. */
   stale: 'Stale',
+  /** The tenant's grants do not have an object of the bundle; the message names it. */
+  notGranted: 'NotGranted',
+  /** A grant of the tenant has ended: what runs is kept as signed, and nothing new is taken. */
+  grantEnded: 'GrantEnded',
   pruning: 'Pruning',
   /** The prune is larger than the share that the cluster allows and waits for consent. */
   pruneNeedsConsent: 'PruneNeedsConsent',

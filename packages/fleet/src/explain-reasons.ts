@@ -52,6 +52,7 @@ const policies = ({ cluster }: Circumstances): Suggestion => [
   `muster kubectl ${cluster} -- get enclavepolicies -o yaml`,
   "what the site asks; the hub's own: muster kubectl hub -- get trustpolicies -o yaml",
 ]
+const tenants: Suggestion = ['muster tenant list', 'what tenants were granted, where, and until when']
 const fleet: Suggestion = ['muster status', 'how the clusters stand, and how old that is']
 
 const refusedAgain =
@@ -82,6 +83,16 @@ export const adviceOf: Readonly<Record<ReleaseReason, Advice>> = {
     waits: 'The API server refused an object.',
     next: 'The agent tries again: soon where it may pass, with growing pauses up to a minute, else once a minute. The objects that were taken stay.',
     can: (about) => [inspect(about), agentLog(about), otherVersion(about)],
+  },
+  [releaseReasons.notGranted]: {
+    waits: 'The tenant whose release it is may not have everything that is in it.',
+    next: 'Nothing of it is applied; what ran before goes on, and its drift is corrected. The agent looks again every 30 s, and at each new channel.',
+    can: (about) => [tenants, inspect(about), otherVersion(about)],
+  },
+  [releaseReasons.grantEnded]: {
+    waits: 'A grant of the tenant whose release it is has ended.',
+    next: 'It is kept as it is: what anybody changes of it is put back. Nothing new is applied until the tenant is granted it again.',
+    can: () => [tenants],
   },
   [releaseReasons.signatureMissing]: byVerification('The bundle bears no signature.', (about) => [sign(about)]),
   [releaseReasons.signatureWrongKey]: byVerification(

@@ -4,6 +4,7 @@ import type { Drift } from '@muster/reconcile'
 import type { ChannelContent, ChannelRelease } from '@muster/trust'
 import type { Clock } from '../clock.ts'
 import type { Logger } from '../logger.ts'
+import type { Tenancy } from '../tenancy.ts'
 import type { TrustRules } from '../trust-rules.ts'
 import type { Watches } from '../watches.ts'
 import type { LiveRelease, ReleaseObjects } from './release-object.ts'
@@ -22,6 +23,8 @@ export interface ReleaseServices {
   readonly source: (repository: string) => ContentSource
   /** By what they are verified. */
   readonly trust: TrustRules
+  /** As whom releases act. */
+  readonly tenancy: Tenancy
   /** Watches exactly the kinds of which some release holds objects. */
   readonly rewatch: () => void
   /** Tells of an object that was brought back. */

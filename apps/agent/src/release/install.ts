@@ -21,6 +21,7 @@ import { BundleRefusal, type LoadedBundle, loadBundle, refusalOf, type WantedBun
 import { backoffMs } from '../clock.ts'
 import { codeOf, messageOf } from '../error.ts'
 import type { ReleaseContext, ReleaseServices, Step } from './context.ts'
+import { actFor } from './grant.ts'
 import { isAsApplied, lastObjects } from './last-applied.ts'
 import { bearsGeneration } from './release-object.ts'
 import { type AppliedContent, contentOf, type LastApplied, type Outcome, type Tracked } from './runtime.ts'
@@ -53,7 +54,9 @@ export const install: Step = async (services, context) => {
     await keepWhatRuns(services, context)
     return refused(error)
   }
-  return applyBundle(services, context, bundle, trust)
+  const outcome = await applyBundle(services, context, bundle, trust)
+  if (outcome?.reason === releaseReasons.notGranted) await keepWhatRuns(services, context)
+  return outcome
 }
 
 /** Whether this very bundle was applied whole before: to apply it again, such as after a restart, is nothing new. */
@@ -122,11 +125,12 @@ async function applyBundle(
   bundle: LoadedBundle,
   trust: string,
 ): Promise<Outcome | undefined> {
-  const { client, clock, logger, releases, rewatch, watches } = services
+  const { client, clock, logger, releases, rewatch, tenancy, watches } = services
   const { runtime, entry, signal } = context
   const release = runtime.name
   const target: ChannelRelease = { ...entry, bundle: { ...entry.bundle, version: bundle.version, digest: bundle.digest } }
   const content = contentOf(target)
+  await tenancy.prepare(entry.settings?.tenant, bundle.objects, signal)
   const plan = await planRelease(client, bundle.objects, {
     release,
     namespace: entry.namespace,
@@ -134,39 +138,43 @@ async function applyBundle(
     seen: (ref) => watches.sighting(ref),
     signal,
   })
+  const api = actFor(services, context, { version: bundle.version, content }, plan)
+  if ('reason' in api) return api
   const same = (runtime.applied ?? runtime.remembered)?.content === content
   const last = lastObjects(services, context, bundle.digest, verified)
   runtime.complete = false
   await announce(services, context, plan, content)
-  const result = await runtime.whileApplying(async () => {
-    runtime.health = bundle.health
-    track(runtime, plan, same)
-    releases.index(runtime)
-    rewatch()
-    // What was applied before the agent was started anew is compared with what is there, which must have been read for that.
-    if (same)
-      await watches.read(
-        plan.objects.map(({ object }) => object).filter((object) => watches.get(refOf(object)) === 'unknown'),
+  const result = await tenancy.whileActing(entry.settings?.tenant, () =>
+    runtime.whileApplying(async () => {
+      runtime.health = bundle.health
+      track(runtime, plan, same)
+      releases.index(runtime)
+      rewatch()
+      // What was applied before the agent was started anew is compared with what is there, which must have been read for that.
+      if (same)
+        await watches.read(
+          plan.objects.map(({ object }) => object).filter((object) => watches.get(refOf(object)) === 'unknown'),
+          signal,
+        )
+      return applyPlan(api, plan.objects, {
+        release,
+        accepted: same,
+        takeOver: { adopt: entry.settings?.adopt ?? [], takeFrom: entry.settings?.conflicts?.takeFrom ?? [] },
+        known: (planned) => {
+          const tracked = runtime.tracked.get(planned.key)
+          if (tracked !== undefined && isAsApplied(tracked, watches)) {
+            keep(tracked, tracked.last)
+            return 'as planned'
+          }
+          return { expect: expected(services, context, planned), last: () => last(planned.key) }
+        },
         signal,
-      )
-    return applyPlan(client, plan.objects, {
-      release,
-      accepted: same,
-      takeOver: { adopt: entry.settings?.adopt ?? [], takeFrom: entry.settings?.conflicts?.takeFrom ?? [] },
-      known: (planned) => {
-        const tracked = runtime.tracked.get(planned.key)
-        if (tracked !== undefined && isAsApplied(tracked, watches)) {
-          keep(tracked, tracked.last)
-          return 'as planned'
-        }
-        return { expect: expected(services, context, planned), last: () => last(planned.key) }
-      },
-      signal,
-      onApplied: (planned, applied) => {
-        note(services, context, planned, applied, same)
-      },
-    })
-  })
+        onApplied: (planned, applied) => {
+          note(services, context, planned, applied, same)
+        },
+      })
+    }),
+  )
   const failures = [...plan.failures, ...result.failures]
   leaveToOthers(services, context, result.foreign)
   runtime.inventory = unionInventory(runtime.inventory, madeEntries(plan, result.applied))
@@ -179,6 +187,8 @@ async function applyBundle(
     { release, version: bundle.version, digest: bundle.digest, ...counts, untouched, failed: failures.length },
     'applied a bundle',
   )
+  // Rights that somebody took away are given again before the next try.
+  if (entry.settings?.tenant && failures.some(({ code }) => code === 'Forbidden')) tenancy.doubt(entry.settings.tenant.name)
   if (failures.length > 0) return applyFailed(services, context, failures)
   runtime.failures = 0
   const applied: AppliedContent = {

@@ -21,12 +21,12 @@ export const pruneLeftovers: Step = async (services, { runtime, signal }) => {
 
 /** Prunes some of a release's inventory, keeping what other releases need. */
 export async function pruneEntries(
-  { client, logger, releases }: ReleaseServices,
+  { logger, releases, tenancy }: ReleaseServices,
   runtime: ReleaseRuntime,
   entries: readonly InventoryEntry[],
   signal: AbortSignal,
 ): Promise<PruneResult[]> {
-  const results = await prune(client, entries, {
+  const results = await prune(tenancy.keeping(runtime.tenant), entries, {
     release: runtime.name,
     inUse: (ref) => {
       const user = releases.all().find((other) => other !== runtime && uses(other, ref))

@@ -3,6 +3,7 @@ import type { ChannelContent, ChannelRelease } from '@muster/trust'
 import { assess, assessRelease } from './assess.ts'
 import type { ReleaseContext, ReleaseServices, Step } from './context.ts'
 import { waitForDependencies } from './depend.ts'
+import { orGrantEnded } from './grant.ts'
 import { install, keepWhatRuns } from './install.ts'
 import { pruneLeftovers } from './leftovers.ts'
 import { recheck, resyncMs, settleMs } from './recheck.ts'
@@ -68,6 +69,7 @@ export class ReleaseReconciler {
       await objects.write(runtime.name, runtime, outcome, signal)
       return outcome
     }
+    runtime.tenant = entry.settings?.tenant
     const context: ReleaseContext = {
       runtime,
       entry,
@@ -76,7 +78,7 @@ export class ReleaseReconciler {
       signal,
       live: objects.get(entry.name),
     }
-    const outcome = orStale(await this.#walk(context), context.expiredAt)
+    const outcome = orStale(orGrantEnded(await this.#walk(context), this.#services, context), context.expiredAt)
     this.#tell(runtime, outcome)
     const waitMs = this.#settling(runtime, outcome)
     if (waitMs > 0) return { ...outcome, requeueAfterMs: waitMs }

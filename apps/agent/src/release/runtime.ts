@@ -3,6 +3,7 @@ import type { InventoryEntry, Release, ReleaseReason, ReleaseReport } from '@mus
 import type { KubeObject } from '@muster/kube'
 import { HealthRules, type PlannedObject } from '@muster/reconcile'
 import type { ChannelRelease } from '@muster/trust'
+import type { Tenant } from '../tenancy.ts'
 
 /** How a release stands: what its condition `Ready` says. */
 export interface Outcome {
@@ -36,9 +37,12 @@ export function targetOf(entry: ChannelRelease | undefined): string | undefined 
   return entry === undefined ? undefined : `${entry.bundle.digest} ${entry.namespace ?? ''} ${settingsText(entry)}`
 }
 
-/** A release's settings as text: what was applied with others is applied anew. */
+/**
+ * A release's settings as text: what was applied with others is applied anew. What its tenant may is no part of it: a grant that ends
+ * or grows changes nothing in what was applied.
+ */
 export function settingsText({ settings }: Pick<ChannelRelease, 'settings'>): string {
-  return settings === undefined ? '' : JSON.stringify(settings)
+  return settings === undefined ? '' : JSON.stringify({ ...settings, tenant: settings.tenant?.name })
 }
 
 /** Stands for a target in the Release object, where it is compared after a restart: a hash, since settings may be large. */
@@ -88,6 +92,8 @@ export class ReleaseRuntime {
   readonly drifting = new Set<string>()
   /** What the Release object said when it was last read: what runs, after a restart. */
   remembered: { digest: string; version: string; content: string | undefined; signedBy: readonly string[] } | undefined
+  /** Whose it is, as the channel had it last. */
+  tenant: Tenant | undefined
   #work: AbortController | undefined
   #target: string | undefined
   #applying = false

@@ -41,6 +41,8 @@ const waits: Readonly<Record<ReleaseReason, RegExp>> = {
   Progressing: /not all healthy yet\. The message/,
   Degraded: /says of itself that it failed/,
   ApplyFailed: /API server refused an object/,
+  NotGranted: /may not have everything that is in it/,
+  GrantEnded: /A grant of the tenant/,
   SignatureMissing: /bears no signature/,
   SignatureWrongKey: /by none of the publishers that count/,
   SignatureInvalid: /cannot be understood/,

@@ -1,0 +1,249 @@
+import { randomBytes } from 'node:crypto'
+import { setTimeout as pause } from 'node:timers/promises'
+import { apiVersion, type ClusterReport, customResourceDefinition, type Grant, type ReleaseReport, releaseKind } from '@muster/api'
+import { KubeClient, type KubeObject, loadKubeconfig, type Ref } from '@muster/kube'
+import type { ChannelRelease } from '@muster/trust'
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
+import { runAgent } from './agent.ts'
+import { systemClock } from './clock.ts'
+import { TestFleet } from './testing/fleet.ts'
+
+const id = randomBytes(4).toString('hex')
+const cluster = `tenancy-${id}`
+const system = `agent-${id}`
+const shop = `shop-${id}`
+const other = `other-${id}`
+const tenant = `payments-${id}`
+const user = `system:serviceaccount:${system}:muster-tenant-${tenant}`
+const quiet = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
+const rbac = 'rbac.authorization.k8s.io/v1'
+
+let client: KubeClient
+let fleet: TestFleet
+let stop: AbortController
+let running: Promise<void>
+
+function start(): void {
+  stop = new AbortController()
+  const settings = {
+    namespace: system,
+    store: fleet.store,
+    pollMs: 200,
+    probes: { host: '127.0.0.1', port: 0 },
+    logLevel: 'error' as const,
+    instance: 'tenancy-test',
+    kubeconfig: undefined,
+  }
+  running = runAgent({ client, settings, clock: systemClock, logger: quiet }, stop.signal)
+  running.catch(() => undefined)
+}
+
+async function end(): Promise<void> {
+  stop.abort(new DOMException('test', 'AbortError'))
+  await running
+}
+
+const configMap = (text: string, name = 'greeting') => `
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: ${name}
+data:
+  text: ${text}
+`
+const config: Ref = { apiVersion: 'v1', kind: 'ConfigMap', namespace: shop, name: 'greeting' }
+const release = (report: ClusterReport): ReleaseReport | undefined => report.releases.find((one) => one.name === shop)
+
+/** Places a version as the tenant, with these grants, and waits for what the release says. */
+async function placed(entry: ChannelRelease, grants: Grant[], reason: string): Promise<ReleaseReport> {
+  const generation = await fleet.channel([{ ...entry, settings: { drift: { mode: 'correct' }, tenant: { name: tenant, grants } } }])
+  const report = await fleet.reported((one) => one.generation >= generation && release(one)?.reason === reason)
+  return release(report) as ReleaseReport
+}
+
+async function eventually(test: () => Promise<boolean>): Promise<void> {
+  const started = performance.now()
+  while (!(await test())) {
+    if (performance.now() - started > 60_000) throw new Error('it did not come about within a minute')
+    await pause(50)
+  }
+}
+
+const text = async (): Promise<unknown> => ((await client.find(config))?.['data'] as { text?: string } | undefined)?.text
+
+/** Whether the API server lets the tenant's account do something. */
+async function may(verb: string, group: string, resource: string, namespace?: string): Promise<boolean> {
+  const spec = { user, resourceAttributes: { verb, group, resource, ...(namespace === undefined ? {} : { namespace }) } }
+  const body = { apiVersion: 'authorization.k8s.io/v1', kind: 'SubjectAccessReview', metadata: {}, spec }
+  const answer = (await client.raw('POST', '/apis/authorization.k8s.io/v1/subjectaccessreviews', { body })) as {
+    status: { allowed: boolean }
+  }
+  return answer.status.allowed
+}
+
+const apps: Grant = { name: 'apps', kinds: ['*'], namespaces: [shop] }
+
+beforeAll(async () => {
+  client = new KubeClient(await loadKubeconfig(inject('kubeconfig')), { userAgent: 'tenancy-test' })
+  fleet = await TestFleet.start(cluster)
+  await client.apply(customResourceDefinition(releaseKind) as KubeObject, { fieldManager: 'tenancy-test', force: true })
+  await eventually(async () => (await client.list({ apiVersion, kind: 'Release' }).catch(() => undefined)) !== undefined)
+  await client.create({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: system } })
+  await client.create({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: other } })
+  const stringData = { 'hub-url': fleet.hubUrl, 'hub-ca.crt': fleet.hubCa, cluster, token: fleet.token, 'root.json': fleet.root }
+  await client.create({ apiVersion: 'v1', kind: 'Secret', metadata: { name: 'muster-agent-bootstrap', namespace: system }, stringData })
+  start()
+}, 60_000)
+
+afterAll(async () => {
+  await end()
+  await client.delete({ apiVersion, kind: 'Release', name: shop })
+  for (const kind of ['ClusterRoleBinding', 'ClusterRole']) await client.delete({ apiVersion: rbac, kind, name: `muster-tenant-${tenant}` })
+  for (const name of [shop, other, system]) await client.delete({ apiVersion: 'v1', kind: 'Namespace', name })
+  client.close()
+  await fleet.close()
+}, 60_000)
+
+describe('a release of a tenant', { timeout: 120_000 }, () => {
+  it('is applied as the tenant’s account, in the namespace that the agent made from the grant', async () => {
+    const report = await placed(await fleet.publish(shop, '1.0.0', configMap('one')), [apps], 'Healthy')
+    expect(report).toMatchObject({ ready: true, version: '1.0.0' })
+    const namespace = await client.get({ apiVersion: 'v1', kind: 'Namespace', name: shop })
+    expect(namespace.metadata.labels).toMatchObject({ 'muster.dev/tenant': tenant, 'pod-security.kubernetes.io/enforce': 'baseline' })
+    // Of the release's own it is not: no tenant takes it away.
+    expect(namespace.metadata.labels).not.toHaveProperty(['muster.dev/release'])
+  })
+
+  it('has exactly the rights of its grants', async () => {
+    expect(await may('patch', '', 'configmaps', shop)).toBe(true)
+    expect(await may('patch', 'apps', 'deployments', shop)).toBe(true)
+    for (const [verb, group, resource, namespace] of [
+      ['patch', '', 'configmaps', other],
+      ['patch', '', 'configmaps', 'kube-system'],
+      ['get', '', 'secrets', system],
+      ['patch', '', 'resourcequotas', shop],
+      ['create', '', 'namespaces', undefined],
+      ['patch', '', 'namespaces', shop],
+      ['create', 'rbac.authorization.k8s.io', 'clusterrolebindings', undefined],
+      ['escalate', 'rbac.authorization.k8s.io', 'roles', shop],
+      ['bind', 'rbac.authorization.k8s.io', 'clusterroles', undefined],
+      ['impersonate', '', 'serviceaccounts', shop],
+      ['create', 'apiextensions.k8s.io', 'customresourcedefinitions', undefined],
+    ] as const)
+      expect(await may(verb, group, resource, namespace), `${verb} ${resource} ${namespace ?? ''}`).toBe(false)
+  })
+
+  it.each([
+    [
+      'an object in kube-system',
+      `${configMap('x')}  # elsewhere\n`.replace('name: greeting', 'name: greeting\n  namespace: kube-system'),
+      'no grant has namespace kube-system',
+    ],
+    [
+      'a ClusterRoleBinding to cluster-admin',
+      `apiVersion: ${rbac}\nkind: ClusterRoleBinding\nmetadata:\n  name: take-over-${id}\nroleRef:\n  apiGroup: rbac.authorization.k8s.io\n  kind: ClusterRole\n  name: cluster-admin\nsubjects:\n  - kind: ServiceAccount\n    name: default\n    namespace: ${shop}\n`,
+      `ClusterRoleBinding take-over-${id} (no grant has ClusterRoleBinding`,
+    ],
+    ['a namespace of its own', `apiVersion: v1\nkind: Namespace\nmetadata:\n  name: mine-${id}\n`, 'namespaces come from the grant'],
+    [
+      'an object in another’s namespace',
+      configMap('x').replace('name: greeting', `name: greeting\n  namespace: ${other}`),
+      `no grant has namespace ${other}`,
+    ],
+  ])('with %s is refused by name before anything of it is applied, and what ran goes on', async (_, objects, why) => {
+    const version = `1.1.${randomBytes(3).readUIntBE(0, 3)}`
+    const entry = await fleet.publish(
+      shop,
+      version,
+      `${configMap('refused')}---\n${objects}${objects.includes('greeting') ? configMap('y', 'second').replace(/^/, '---') : ''}`,
+    )
+    const report = await placed(entry, [apps], 'NotGranted')
+    expect(report.message).toContain(why)
+    expect(report.message).toContain('Version 1.0.0 runs on.')
+    expect(report.version).toBe('1.0.0')
+    expect(await text()).toBe('one')
+  })
+
+  it('that gives itself more by a Role is refused by the API server itself, since it acts as its tenant', async () => {
+    const role = `apiVersion: ${rbac}\nkind: Role\nmetadata:\n  name: more\nrules:\n  - apiGroups: ['']\n    resources: [resourcequotas]\n    verbs: [delete]\n`
+    const report = await placed(await fleet.publish(shop, '1.2.0', `${configMap('one')}---\n${role}`), [apps], 'ApplyFailed')
+    expect(report.message).toMatch(/Role .*more.*attempting to grant RBAC permissions not currently held/)
+    const fine = role.replace('resourcequotas', 'configmaps').replace('delete', 'get')
+    expect(await placed(await fleet.publish(shop, '1.2.1', `${configMap('two')}---\n${fine}`), [apps], 'Healthy')).toMatchObject({
+      version: '1.2.1',
+    })
+  })
+
+  it('is refused in a namespace that somebody else has, though it was granted, until it is given', async () => {
+    const both: Grant = { ...apps, namespaces: [shop, other] }
+    const entry = await fleet.publish(
+      shop,
+      '1.3.0',
+      `${configMap('three')}---${configMap('x', 'there').replace('name: there', `name: there\n  namespace: ${other}`)}`,
+    )
+    const refused = await placed(entry, [both], 'NotGranted')
+    expect(refused.message).toContain(`kubectl label namespace ${other} muster.dev/tenant=${tenant}`)
+    expect(await may('patch', '', 'configmaps', other)).toBe(false)
+    await client.patch(
+      { apiVersion: 'v1', kind: 'Namespace', name: other },
+      { metadata: { labels: { 'muster.dev/tenant': tenant } } },
+      { type: 'merge' },
+    )
+    // A new channel is looked at at once.
+    expect(await placed(entry, [both], 'Healthy')).toMatchObject({ version: '1.3.0' })
+    // Given back: what runs there is the agent's to take away.
+    expect(await placed(await fleet.publish(shop, '1.4.0', configMap('four')), [apps], 'Healthy')).toMatchObject({ version: '1.4.0' })
+    await eventually(async () => (await client.find({ ...config, namespace: other, name: 'there' })) === undefined)
+    await eventually(async () => !(await may('patch', '', 'configmaps', other)))
+  })
+
+  it('is kept as signed after the end of its grant: rights go, drift is corrected, nothing new is taken, also after a restart', async () => {
+    const entry = await fleet.publish(shop, '2.0.0', configMap('kept'))
+    const until = new Date(Date.now() + 8_000).toISOString()
+    await placed(entry, [{ ...apps, until }], 'Healthy')
+    const ended = release(await fleet.reported((one) => release(one)?.reason === 'GrantEnded'))
+    expect(ended).toMatchObject({ ready: true, version: '2.0.0' })
+    expect(ended?.message).toContain(`grant apps ended at ${until}`)
+    await eventually(async () => !(await may('get', '', 'configmaps', shop)))
+    expect(
+      await client.find({ apiVersion: 'v1', kind: 'ServiceAccount', namespace: system, name: `muster-tenant-${tenant}` }),
+    ).toBeUndefined()
+
+    const drift = () => client.patch(config, { data: { text: 'changed' } }, { type: 'merge' })
+    await drift()
+    await eventually(async () => (await text()) === 'kept')
+    const refused = await placed(await fleet.publish(shop, '2.1.0', configMap('new')), [{ ...apps, until }], 'NotGranted')
+    expect(refused).toMatchObject({ version: '2.0.0' })
+    expect(refused.message).toContain('Version 2.1.0 is not applied. Version 2.0.0 runs on.')
+
+    await end()
+    await drift()
+    start()
+    await placed(entry, [{ ...apps, until }], 'GrantEnded')
+    await eventually(async () => (await text()) === 'kept')
+    // Other settings are something new, also over the same bundle and after a restart.
+    await end()
+    start()
+    const changed = { ...entry, settings: { conflicts: { takeFrom: ['someone'] } } }
+    const generation = await fleet.channel([
+      { ...changed, settings: { ...changed.settings, tenant: { name: tenant, grants: [{ ...apps, until }] } } },
+    ])
+    await fleet.reported((one) => one.generation >= generation && release(one)?.reason === 'NotGranted')
+    // Granted again, it goes on.
+    expect(await placed(await fleet.publish(shop, '2.2.0', configMap('again')), [apps], 'Healthy')).toMatchObject({ version: '2.2.0' })
+  })
+
+  it('goes whole when it is placed no more, also without a grant, and nothing of the tenant is left', async () => {
+    await placed(await fleet.publish(shop, '3.0.0', configMap('last')), [apps], 'Healthy')
+    await fleet.channel([])
+    await eventually(async () => (await client.find({ apiVersion, kind: 'Release', name: shop })) === undefined)
+    const gone = async (ref: Ref) => {
+      const found = await client.find(ref)
+      return found === undefined || found.metadata.deletionTimestamp !== undefined
+    }
+    await eventually(() => gone({ apiVersion: 'v1', kind: 'Namespace', name: shop }))
+    await eventually(() => gone({ apiVersion: 'v1', kind: 'ServiceAccount', namespace: system, name: `muster-tenant-${tenant}` }))
+    // One that others gave to it is not the agent's to delete.
+    expect(await gone({ apiVersion: 'v1', kind: 'Namespace', name: other })).toBe(false)
+  })
+})
