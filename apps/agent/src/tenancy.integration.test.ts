@@ -2,10 +2,11 @@ import { randomBytes } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
 import { apiVersion, type ClusterReport, customResourceDefinition, type Grant, type ReleaseReport, releaseKind } from '@muster/api'
 import { KubeClient, type KubeObject, loadKubeconfig, type Ref } from '@muster/kube'
-import type { ChannelRelease } from '@muster/trust'
+import type { ChannelContent, ChannelRelease } from '@muster/trust'
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
 import { runAgent } from './agent.ts'
 import { systemClock } from './clock.ts'
+import { Tenancy } from './tenancy.ts'
 import { TestFleet } from './testing/fleet.ts'
 
 const id = randomBytes(4).toString('hex')
@@ -57,7 +58,13 @@ const release = (report: ClusterReport): ReleaseReport | undefined => report.rel
 /** Places a version as the tenant, with these grants, and waits for what the release says. */
 async function placed(entry: ChannelRelease, grants: Grant[], reason: string): Promise<ReleaseReport> {
   const generation = await fleet.channel([{ ...entry, settings: { drift: { mode: 'correct' }, tenant: { name: tenant, grants } } }])
-  const report = await fleet.reported((one) => one.generation >= generation && release(one)?.reason === reason)
+  const report = await fleet.reported((one) => {
+    const found = one.generation >= generation ? release(one) : undefined
+    // A report may come between the channel and the work on it.
+    const { version } = entry.bundle
+    const about = { Healthy: found?.version === version, NotGranted: found?.message.includes(`Version ${version} is not applied`) }
+    return found?.reason === reason && (about[reason as keyof typeof about] ?? true)
+  })
   return release(report) as ReleaseReport
 }
 
@@ -72,8 +79,8 @@ async function eventually(test: () => Promise<boolean>): Promise<void> {
 const text = async (): Promise<unknown> => ((await client.find(config))?.['data'] as { text?: string } | undefined)?.text
 
 /** Whether the API server lets the tenant's account do something. */
-async function may(verb: string, group: string, resource: string, namespace?: string): Promise<boolean> {
-  const spec = { user, resourceAttributes: { verb, group, resource, ...(namespace === undefined ? {} : { namespace }) } }
+async function may(verb: string, group: string, resource: string, namespace?: string, as = user): Promise<boolean> {
+  const spec = { user: as, resourceAttributes: { verb, group, resource, ...(namespace === undefined ? {} : { namespace }) } }
   const body = { apiVersion: 'authorization.k8s.io/v1', kind: 'SubjectAccessReview', metadata: {}, spec }
   const answer = (await client.raw('POST', '/apis/authorization.k8s.io/v1/subjectaccessreviews', { body })) as {
     status: { allowed: boolean }
@@ -245,5 +252,44 @@ describe('a release of a tenant', { timeout: 120_000 }, () => {
     await eventually(() => gone({ apiVersion: 'v1', kind: 'ServiceAccount', namespace: system, name: `muster-tenant-${tenant}` }))
     // One that others gave to it is not the agent's to delete.
     expect(await gone({ apiVersion: 'v1', kind: 'Namespace', name: other })).toBe(false)
+  })
+})
+
+describe('a grant that ends in the middle of an apply', { timeout: 60_000 }, () => {
+  it('ends when the apply is through: its rights stay until then, and not longer', async () => {
+    const name = `late-${id}`
+    const account = `system:serviceaccount:${system}:muster-tenant-${name}`
+    const until = new Date(Date.now() + 2_000).toISOString()
+    const grants: Grant[] = [{ name: 'late', kinds: ['ConfigMap'], namespaces: [`late-${id}`], until }]
+    const settings = { tenant: { name, grants } }
+    const content = { releases: [{ name: 'late', settings }] } as unknown as ChannelContent
+    const told: string[] = []
+    const tenancy = new Tenancy({
+      client,
+      namespace: system,
+      cluster: `late-${id}`,
+      clock: systemClock,
+      logger: quiet,
+      content: () => content,
+      ended: () => told.push(new Date().toISOString()),
+    })
+    const over = new AbortController()
+    await tenancy.prepare(settings.tenant, [], over.signal)
+    const object = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'late', namespace: `late-${id}` } }
+    const options = { fieldManager: 'muster-agent', force: true }
+    const api = tenancy.acting(settings.tenant)
+    const rounds = tenancy.run(over.signal)
+    await tenancy.whileActing(settings.tenant, async () => {
+      await eventually(async () => told.length > 0)
+      expect(
+        tenancy.objection(settings.tenant, [{ apiVersion: 'v1', kind: 'ConfigMap', namespace: `late-${id}`, name: 'late' }]),
+      ).toContain('ended')
+      await api.apply(object, options)
+    })
+    await eventually(async () => !(await may('patch', '', 'configmaps', `late-${id}`, account)))
+    await expect(api.apply(object, options)).rejects.toMatchObject({ code: 'Forbidden' })
+    over.abort()
+    await rounds
+    await client.delete({ apiVersion: 'v1', kind: 'Namespace', name: `late-${id}` })
   })
 })
