@@ -77,6 +77,8 @@ export async function runAgent({ client, settings, clock, logger }: AgentOptions
       cluster: access.identity.cluster,
       events,
       source: (repository) => cache.over(access.repository(repository)),
+      unseal: (sealed, release, parameter, stop) => sealing.unseal(sealed, release, parameter, stop),
+      sitePolicies: sitePolicies.policies,
       trust: new TrustRules(sitePolicies.policies),
       tenancy,
       clock,

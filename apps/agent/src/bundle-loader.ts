@@ -1,4 +1,4 @@
-import { type ReleaseReason, releaseReasons } from '@muster/api'
+import { type CustomizationReport, type ReleaseReason, releaseReasons } from '@muster/api'
 import { BundleError, type ReadBundle, readBundle } from '@muster/bundle'
 import { CelError } from '@muster/cel'
 import type { KubeObject } from '@muster/kube'
@@ -16,6 +16,12 @@ export interface LoadedBundle {
   readonly objects: readonly KubeObject[]
   /** How its custom resources are judged. */
   readonly health: HealthRules
+  /** The bundle as it is signed. */
+  readonly read: ReadBundle
+  /** Where objects go that name no namespace, where a customization says so. */
+  readonly namespace?: string
+  /** What is in force over the bundle. */
+  readonly customizations?: readonly CustomizationReport[]
 }
 
 /** Which bundle is wanted. `size` (bytes of its index) is checked where it is known. */
@@ -75,7 +81,7 @@ export async function loadBundle(
       const message = `The bundle says that it is version ${bundle.config.version}; the channel asks for ${version}.`
       throw new BundleRefusal(releaseReasons.bundleInvalid, message, false, undefined)
     }
-    const loaded = { digest, version, objects: bundle.objects, health: await HealthRules.compile(bundle.health) }
+    const loaded = { digest, version, objects: bundle.objects, read: bundle, health: await HealthRules.compile(bundle.health) }
     if (policy === undefined) return { ...loaded, signedBy }
     const verdicts = await verdictsOn(repository, bundle, { ...policy, policy: policy.effective, known: bySignature, signal })
     const refused = verdicts.find(({ accepted }) => !accepted)

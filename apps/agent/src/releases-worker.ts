@@ -11,8 +11,9 @@ import { ReleaseReconciler, type Wanted } from './release/reconciler.ts'
 import { clusterLabel, type LiveRelease, liveOf, ReleaseObjects } from './release/release-object.ts'
 import { Releases } from './release/releases.ts'
 import { type ReleaseRuntime, targetOf } from './release/runtime.ts'
+import { SiteOverlays } from './site-overlays.ts'
 import type { Tenancy } from './tenancy.ts'
-import type { TrustRules } from './trust-rules.ts'
+import type { SitePolicies, TrustRules } from './trust-rules.ts'
 import { Watches } from './watches.ts'
 
 export interface ReleasesWorkerOptions {
@@ -21,6 +22,8 @@ export interface ReleasesWorkerOptions {
   readonly cluster: string
   readonly events: Pick<EventRecorder, 'event'>
   readonly source: ReleaseServices['source']
+  readonly unseal: ReleaseServices['unseal']
+  readonly sitePolicies: SitePolicies
   readonly trust: TrustRules
   readonly tenancy: Tenancy
   readonly clock: Clock
@@ -41,6 +44,7 @@ export class ReleasesWorker {
   readonly #drift: DriftKeeper
   readonly #controller: Controller
   readonly #objects: ReleaseObjects
+  readonly #siteOverlays: SiteOverlays
   readonly #releaseInformer: Informer<LiveRelease>
 
   constructor(options: ReleasesWorkerOptions) {
@@ -62,6 +66,20 @@ export class ReleasesWorker {
     }
     this.#drift = new DriftKeeper({ tenancy, releases: this.releases, events, clock, logger, changed: tell })
     this.#objects = new ReleaseObjects(client, options.cluster, () => clock.now())
+    this.#siteOverlays = new SiteOverlays({
+      client,
+      clock,
+      logger,
+      policies: options.sitePolicies,
+      changed: (release) => {
+        const runtime = this.releases.get(release)
+        // Of a release that is not this agent's nothing is looked at.
+        if (runtime === undefined) return
+        // What is under way works towards what is not wanted any more.
+        runtime.interrupt(undefined)
+        this.#controller.enqueue(release)
+      },
+    })
     const services: ReleaseServices = {
       client,
       objects: this.#objects,
@@ -70,6 +88,8 @@ export class ReleasesWorker {
       clock,
       logger,
       source: options.source,
+      unseal: options.unseal,
+      siteOverlays: this.#siteOverlays,
       trust: options.trust,
       tenancy,
       rewatch: () => this.#rewatch(),
@@ -124,7 +144,7 @@ export class ReleasesWorker {
 
   /** What must run, in the order of starting. */
   get parts(): readonly Runnable[] {
-    return [this.#releaseInformer, this.#watches, this.#drift.controller, this.#controller]
+    return [this.#siteOverlays, this.#releaseInformer, this.#watches, this.#drift.controller, this.#controller]
   }
 
   /** Takes up a channel: what changed is interrupted, and everything is looked at. */

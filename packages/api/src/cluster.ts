@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import { type apiVersion, conditionSchema, digestSchema, type KindDefinition, type ObjectMeta } from './kind.ts'
+import { customizationReportSchema, maxCustomizations } from './site-overlay.ts'
 
 /** What the agent last reported of one release. The hub copies it, and adds nothing that it does not know. */
 export const releaseReportSchema = z.object({
@@ -14,6 +15,8 @@ export const releaseReportSchema = z.object({
   message: z.string().max(4096),
   /** Corrections of drift since the agent first applied the release. */
   driftCorrected: z.int().min(0),
+  /** What is in force over the bundle, in order of precedence: what the site itself made different among it. */
+  customizations: z.array(customizationReportSchema).max(maxCustomizations).optional(),
   /** True while an owned field differs from what was signed. */
   drifted: z.boolean(),
 })

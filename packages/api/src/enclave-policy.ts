@@ -1,10 +1,13 @@
 import * as z from 'zod'
 import { type apiVersion, conditionSchema, type KindDefinition, type ObjectMeta } from './kind.ts'
+import { siteFieldsSchema } from './site-overlay.ts'
 import { trustRulesSchema } from './trust-policy.ts'
 
 const spec = z.strictObject({
   /** Rules that hold beside those of the channel. They can only tighten. */
   trust: trustRulesSchema.optional(),
+  /** What SiteOverlays may change at most, beside what the bundle's owner allows. */
+  siteOverlays: z.strictObject({ allow: siteFieldsSchema.max(256).optional(), forbid: z.boolean().optional() }).optional(),
 })
 export const enclavePolicySpecSchema = spec
 

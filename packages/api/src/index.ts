@@ -9,6 +9,7 @@ export {
   type ReleaseReport,
 } from './cluster.ts'
 export { customResourceDefinition, structuralSchema } from './crd.ts'
+export { customizationsFor } from './customizations.ts'
 export { type EnclavePolicy, enclavePolicyKind, enclavePolicySpecSchema } from './enclave-policy.ts'
 export { apiVersion, type Condition, conditionSchema, digestSchema, type KindDefinition, nameSchema, type ObjectMeta } from './kind.ts'
 export { type Placement, placementKind, placementReasons, writtenPlacementSchema } from './placement.ts'
@@ -32,6 +33,11 @@ export {
   releaseSettingsSchema,
 } from './release-settings.ts'
 export { means, type Selectable, selects } from './select.ts'
+export {
+  type CustomizationReport,
+  type SiteOverlay,
+  siteOverlayKind,
+} from './site-overlay.ts'
 export { isReservedNamespace, type Tenant, type TenantGrant, tenantKind, tenantReasons } from './tenant.ts'
 export {
   type AuthoritySpec,

@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import { type apiVersion, conditionSchema, digestSchema, type KindDefinition, type ObjectMeta } from './kind.ts'
+import { customizationReportSchema, maxCustomizations } from './site-overlay.ts'
 
 /** An object that a release made: what prune may delete, and nothing else. */
 export const inventoryEntrySchema = z.object({
@@ -39,6 +40,8 @@ const status = z.object({
   /** The `spec.content` that was last applied whole; not there while another is being applied. */
   appliedContent: z.string().optional(),
   signedBy: z.array(z.string()).optional(),
+  /** What is in force over the bundle, in order of precedence. */
+  customizations: z.array(customizationReportSchema).max(maxCustomizations).optional(),
   inventory: z.array(inventoryEntrySchema).max(20_000).optional(),
   drift: z
     .object({
@@ -85,6 +88,8 @@ export const releaseReasons = {
   policyInvalid: 'PolicyInvalid',
   /** Bytes that came from the registry do not match their digest. */
   dataDamaged: 'DataDamaged',
+  /** A parameter or an overlay does not fit the bundle, or a site's overlay goes beyond what it may: what runs is kept. */
+  customizationInvalid: 'CustomizationInvalid',
   /** The bundle does not follow the format. */
   bundleInvalid: 'BundleInvalid',
   registryUnreachable: 'RegistryUnreachable',

@@ -1,4 +1,4 @@
-import { customResourceDefinition, enclavePolicyKind, releaseKind } from '@muster/api'
+import { customResourceDefinition, enclavePolicyKind, releaseKind, siteOverlayKind } from '@muster/api'
 import type { KubeObject } from '@muster/kube'
 import { systemNamespace } from './names.ts'
 import { confined, podDefaults } from './pod.ts'
@@ -22,6 +22,7 @@ export function agentObjects(options: AgentOptions): KubeObject[] {
     { apiVersion: 'v1', kind: 'Namespace', metadata: { name: systemNamespace } },
     customResourceDefinition(releaseKind),
     customResourceDefinition(enclavePolicyKind),
+    customResourceDefinition(siteOverlayKind),
     { apiVersion: 'v1', kind: 'ServiceAccount', metadata: { name: 'muster-agent', namespace: systemNamespace } },
     // A bundle may hold any kind, so the agent may write any kind. Tenants' releases get less: they act as accounts of their own.
     {
@@ -50,7 +51,12 @@ export function agentObjects(options: AgentOptions): KubeObject[] {
 
 /** What a member gets when only the agent's image changes: kinds that the new one knows, and its Deployment. */
 export function agentUpgrade(image: string): KubeObject[] {
-  return [customResourceDefinition(releaseKind), customResourceDefinition(enclavePolicyKind), agentDeployment(image)]
+  return [
+    customResourceDefinition(releaseKind),
+    customResourceDefinition(enclavePolicyKind),
+    customResourceDefinition(siteOverlayKind),
+    agentDeployment(image),
+  ]
 }
 
 /** The agent's Deployment alone. */

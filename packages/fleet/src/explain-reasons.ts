@@ -130,6 +130,11 @@ export const adviceOf: Readonly<Record<ReleaseReason, Advice>> = {
       ['muster publish DIR', 'put the bundle there again, from its source'],
     ],
   },
+  [releaseReasons.customizationInvalid]: {
+    waits: 'A parameter or an overlay does not fit the bundle, or goes beyond what it may. The message says which, and what to do.',
+    next: refusedAgain,
+    can: (about) => [inspect(about), otherVersion(about)],
+  },
   [releaseReasons.bundleInvalid]: {
     waits: 'The bundle does not follow the format.',
     next: refusedAgain,

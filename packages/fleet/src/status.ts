@@ -1,4 +1,4 @@
-import { type Cluster, clusterReasons, type NodeReport } from '@muster/api'
+import { type Cluster, type CustomizationReport, clusterReasons, type NodeReport } from '@muster/api'
 
 /** A cluster is shown as silent when its last report is older than this, in seconds. */
 const silentAfter = 30
@@ -14,6 +14,8 @@ export interface ReleaseStatus {
   readonly message: string
   /** `none`, `corrected 3×`, or `present` while a difference is not yet corrected. */
   readonly drift: string
+  /** What is in force over the bundle there. */
+  readonly customizations: readonly CustomizationReport[]
 }
 
 export interface ClusterStatus {
@@ -69,6 +71,7 @@ function clusterStatus(cluster: Cluster, now: Date): ClusterStatus {
       ready: release.ready && !silent,
       reason: release.reason,
       message: release.message,
+      customizations: release.customizations ?? [],
       drift: release.drifted ? 'present' : release.driftCorrected > 0 ? `corrected ${release.driftCorrected}×` : 'none',
     })),
   }

@@ -15,7 +15,7 @@ export interface AllowedFields {
 
 /** What a site may change, by the word of one who has a say. */
 export interface Allowance {
-  /** Who says so: `The bundle`, `EnclavePolicy north`. */
+  /** Who says so: `the bundle`, `EnclavePolicy north`. */
   readonly by: string
   readonly fields: readonly AllowedFields[]
 }

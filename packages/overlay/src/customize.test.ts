@@ -310,7 +310,7 @@ describe('a parameter', () => {
 
 describe('an overlay of a site', () => {
   const within = (fields: readonly { kind?: string; name?: string; path?: string }[]): Partial<Layer> => ({
-    within: { fields: [{ by: 'The bundle', fields }], parameter: () => undefined },
+    within: { fields: [{ by: 'the bundle', fields }], parameter: () => undefined },
   })
   const resources = [{ kind: 'Deployment.apps', path: 'spec.template.spec.containers[*].resources' }]
 
@@ -340,7 +340,7 @@ describe('an overlay of a site', () => {
   ])('may not change %s', (_what, overlay, message) => {
     const made = run([layer('memory', 'site', overlay, within(resources))])
     expect(made.problems).toMatchObject([{ code: 'NotAllowed', message: expect.stringContaining(message) }])
-    expect(made.problems[0]?.message).toMatch(/^The site's overlay memory: .* which The bundle does not let a site change\./)
+    expect(made.problems[0]?.message).toMatch(/^The site's overlay memory: .* which the bundle does not let a site change\./)
   })
 
   it('may change nothing where nobody said what it may change', () => {

@@ -1,5 +1,8 @@
 export type { Allowance, AllowedFields } from './allowed.ts'
 export { type Customized, type CustomizedObject, type CustomizeOptions, customize, type Layer } from './customize.ts'
 export type { Problem, ProblemCode } from './errors.ts'
+export { isClusterScoped } from './kind-table.ts'
+export { offeredProblems } from './offered.ts'
 export { type FieldOrigin, type Level, type Origin, originText } from './origins.ts'
 export { renderYaml, withoutSecrets } from './render.ts'
+export { type SiteRule, siteBounds } from './site-bounds.ts'

@@ -1,5 +1,5 @@
 import { OverlayError } from './errors.ts'
-import { type From, isRecord, type MapNode, type Node, sameValue, treeOf, withField, withItems } from './node.ts'
+import { type From, isRecord, type MapNode, type Node, orEmptied, sameValue, treeOf, withField, withItems } from './node.ts'
 
 /** An operation of a JSON patch (RFC 6902). */
 export interface Operation {
@@ -58,24 +58,24 @@ function applyOne(root: Node, operation: Operation, from: From): Node {
   const { op, path, text } = operation
   switch (op) {
     case 'add':
-      return put(root, path, treeOf(operation.value, from), 'add', text)
+      return put(root, path, treeOf(operation.value, from), 'add', text, from)
     case 'replace':
-      return put(root, path, treeOf(operation.value, from), 'replace', text)
+      return put(root, path, treeOf(operation.value, from), 'replace', text, from)
     case 'remove':
-      return put(root, path, undefined, 'replace', text)
+      return put(root, path, undefined, 'replace', text, from)
     case 'test': {
       const found = find(root, path, text)
       if (sameValue(found, treeOf(operation.value, from))) return root
       throw new OverlayError('DoesNotFit', `The test at ${text} fails: something else is there.`)
     }
     case 'copy':
-      return put(root, path, madeBy(find(root, operation.from ?? [], text), from), 'add', text)
+      return put(root, path, madeBy(find(root, operation.from ?? [], text), from), 'add', text, from)
     case 'move': {
       const source = operation.from ?? []
       if (source.length < path.length && source.every((part, at) => part === path[at]))
         throw new OverlayError('DoesNotFit', `What is to be moved to ${text} cannot be moved into itself.`)
       const moved = find(root, source, text)
-      return put(put(root, source, undefined, 'replace', text), path, madeBy(moved, from), 'add', text)
+      return put(put(root, source, undefined, 'replace', text, from), path, madeBy(moved, from), 'add', text, from)
     }
   }
 }
@@ -97,7 +97,7 @@ function find(root: Node, path: readonly string[], text: string): Node {
   return node ?? root
 }
 
-function put(node: Node, path: readonly string[], value: Node | undefined, how: 'add' | 'replace', text: string): Node {
+function put(node: Node, path: readonly string[], value: Node | undefined, how: 'add' | 'replace', text: string, from: From): Node {
   const [part, ...rest] = path
   if (part === undefined) {
     if (value === undefined) throw new OverlayError('DoesNotFit', 'The patch removes the object itself; use a patch with $patch: delete.')
@@ -107,24 +107,24 @@ function put(node: Node, path: readonly string[], value: Node | undefined, how: 
     const present = node.fields.get(part)
     if (rest.length > 0) {
       if (present === undefined) throw missing(text)
-      return withField(node, part, put(present, rest, value, how, text))
+      return withField(node, part, put(present, rest, value, how, text, from))
     }
     if (how === 'replace' && present === undefined) throw missing(text)
-    return withField(node, part, value)
+    return orEmptied(node, withField(node, part, value), from)
   }
   if (node.type !== 'list') throw missing(text)
   if (rest.length > 0) {
     const at = index(part, node.items.length - 1, text)
     const present = node.items[at]
     if (present === undefined) throw missing(text)
-    return withItems(node, node.items.with(at, put(present, rest, value, how, text)))
+    return withItems(node, node.items.with(at, put(present, rest, value, how, text, from)))
   }
   if (how === 'add' && value !== undefined) {
     const at = part === '-' ? node.items.length : index(part, node.items.length, text)
     return withItems(node, node.items.toSpliced(at, 0, value))
   }
   const at = index(part, node.items.length - 1, text)
-  return withItems(node, value === undefined ? node.items.toSpliced(at, 1) : node.items.with(at, value))
+  return orEmptied(node, withItems(node, value === undefined ? node.items.toSpliced(at, 1) : node.items.with(at, value)), from)
 }
 
 function index(part: string, most: number, text: string): number {

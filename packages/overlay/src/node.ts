@@ -62,6 +62,12 @@ export function withItems(list: ListNode, items: readonly Node[]): ListNode {
   return items.length === list.items.length && items.every((item, at) => item === list.items[at]) ? list : { ...list, items }
 }
 
+/** A map or list from which the last was taken is made by who took it: that it is empty is not the bundle's. */
+export function orEmptied<T extends MapNode | ListNode>(before: T | undefined, after: T, from: From): T {
+  const empty = after.type === 'map' ? after.fields.size === 0 : after.items.length === 0
+  return empty && after !== before ? { ...after, from } : after
+}
+
 export function textAt(node: Node | undefined, ...keys: readonly string[]): string | undefined {
   const found = nodeAt(node, ...keys)
   return found?.type === 'scalar' && typeof found.value === 'string' ? found.value : undefined

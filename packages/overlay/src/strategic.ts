@@ -1,6 +1,18 @@
 import { OverlayError } from './errors.ts'
 import { fieldTypeOf, type ListType, listTypeOf } from './kind-table.ts'
-import { emptyMap, type From, isNull, isRecord, type ListNode, type MapNode, type Node, treeOf, withField, withItems } from './node.ts'
+import {
+  emptyMap,
+  type From,
+  isNull,
+  isRecord,
+  type ListNode,
+  type MapNode,
+  type Node,
+  orEmptied,
+  treeOf,
+  withField,
+  withItems,
+} from './node.ts'
 import type { FieldType } from './table-of.ts'
 
 /**
@@ -67,7 +79,7 @@ function mergeMap(present: MapNode, patch: Readonly<Record<string, unknown>>, ty
     if (key.startsWith(deleteFromList)) merged = withField(merged, field, without(list, value))
     if (key.startsWith(elementOrder)) merged = withField(merged, field, inOrder(list, value, listTypeOf(fieldTypeOf(type, field))))
   }
-  return merged
+  return orEmptied(present, merged, place.from)
 }
 
 function mergeList(present: ListNode | undefined, patch: readonly unknown[], type: ListType | undefined, place: Place): Node | undefined {
@@ -81,8 +93,8 @@ function mergeList(present: ListNode | undefined, patch: readonly unknown[], typ
   const keys = type?.keys ?? null
   if (keys === null) return { type: 'list', from: place.from, items: items.map((item) => treeOf(item, place.from)) }
   const before = directives.includes('replace') ? [] : list.items
-  if (keys.length === 0) return withItems(list, mergeSet(before, items, place))
-  return withItems(list, mergeKeyed(before, items, keys, type?.items, place))
+  const merged = keys.length === 0 ? mergeSet(before, items, place) : mergeKeyed(before, items, keys, type?.items, place)
+  return orEmptied(list, withItems(list, merged), place.from)
 }
 
 /** A list of texts that is a set, such as finalizers. */

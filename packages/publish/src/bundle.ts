@@ -8,10 +8,13 @@ import {
   makeBundle,
   type RenderHelm,
   type RenderKustomize,
+  readBundle,
   versionTag,
 } from '@muster/bundle'
 import { copy, type Descriptor, Layout, type Reference, type Registry } from '@muster/oci'
+import { offeredProblems } from '@muster/overlay'
 import type { SignatureKey } from '@muster/trust'
+import { PublishError } from './errors.ts'
 import { ImageFinder } from './find-image.ts'
 import { hasMoved, mirrorOf, type PublishedImage, pushImage, setTag } from './image.ts'
 import { ensureSigned } from './signature.ts'
@@ -118,6 +121,7 @@ export async function prepareBundle(options: PrepareBundleOptions): Promise<Prep
       fetchGoModule: options.fetchGoModule ?? goModuleWith(options.env),
       signal,
     })
+    await demandOffered(layout, descriptor, config, signal)
     for (const { from, why } of config.leftOut ?? []) onProgress?.(`leave out ${from}: ${why}`)
     for (const line of warningLines(warnings)) onProgress?.(line)
     if (signer !== undefined) {
@@ -132,6 +136,18 @@ export async function prepareBundle(options: PrepareBundleOptions): Promise<Prep
   } finally {
     await finder.close()
   }
+}
+
+/** What a bundle offers to be set must be settable: whoever places it could not mend it. @throws PublishError `ParametersInvalid` */
+async function demandOffered(layout: Layout, descriptor: Descriptor, config: BundleConfig, signal: AbortSignal | undefined): Promise<void> {
+  if (config.parameters === undefined && config.siteOverlays === undefined) return
+  const problems = offeredProblems(await readBundle(layout, descriptor, { signal }))
+  if (problems.length === 0) return
+  const lines = problems.map(({ message }) => `  ${message}`).join('\n')
+  throw new PublishError(
+    'ParametersInvalid',
+    `What bundle.yaml offers cannot be set; correct parameters: and siteOverlays: in it.\n${lines}`,
+  )
 }
 
 const warningsShown = 20

@@ -4,6 +4,7 @@ import type { Drift } from '@muster/reconcile'
 import type { ChannelContent, ChannelRelease } from '@muster/trust'
 import type { Clock } from '../clock.ts'
 import type { Logger } from '../logger.ts'
+import type { SiteLayer, SiteOverlays } from '../site-overlays.ts'
 import type { Tenancy } from '../tenancy.ts'
 import type { TrustRules } from '../trust-rules.ts'
 import type { Watches } from '../watches.ts'
@@ -21,6 +22,9 @@ export interface ReleaseServices {
   readonly logger: Logger
   /** Where bundles are, the local cache first. */
   readonly source: (repository: string) => ContentSource
+  /** Unseals a value that is sealed to this cluster, for a parameter of a release. */
+  readonly unseal: (sealed: string, release: string, parameter: string, signal: AbortSignal) => Promise<string>
+  readonly siteOverlays: SiteOverlays
   /** By what they are verified. */
   readonly trust: TrustRules
   /** As whom releases act. */
@@ -36,7 +40,10 @@ export interface ReleaseServices {
 /** One pass over one release that the channel wants. */
 export interface ReleaseContext {
   readonly runtime: ReleaseRuntime
+  /** With what the site makes different among its settings: other overlays are another target. */
   readonly entry: ChannelRelease
+  /** Overlays of the site itself; nothing before they were read. */
+  readonly site: readonly SiteLayer[] | undefined
   readonly content: ChannelContent
   /** When the channel expired, where it has: what runs is kept, and nothing new is taken. ISO 8601. */
   readonly expiredAt: string | undefined

@@ -21,6 +21,7 @@ import { BundleRefusal, type LoadedBundle, loadBundle, refusalOf, type WantedBun
 import { backoffMs } from '../clock.ts'
 import { codeOf, messageOf } from '../error.ts'
 import type { ReleaseContext, ReleaseServices, Step } from './context.ts'
+import { customized } from './customize.ts'
 import { actFor } from './grant.ts'
 import { isAsApplied, lastObjects } from './last-applied.ts'
 import { bearsGeneration } from './release-object.ts'
@@ -104,16 +105,14 @@ const waitsForPolicies: Outcome = {
 }
 
 /** @param runs it was applied before: its age is no ground to refuse it, since what an accepted channel brought stays */
-async function verified(
-  { trust, source, clock }: ReleaseServices,
-  { content, signal }: ReleaseContext,
-  wanted: WantedBundle,
-  runs: boolean,
-): Promise<LoadedBundle> {
+async function verified(services: ReleaseServices, context: ReleaseContext, wanted: WantedBundle, runs: boolean): Promise<LoadedBundle> {
+  const { trust, source, clock } = services
+  const { content, signal } = context
   try {
     const effective = await trust.policy(content)
     const policy = effective && { effective, now: clock.now(), refuseOld: !runs, source }
-    return await loadBundle(source(wanted.repository), wanted, { publishers: content.publishers, policy }, signal)
+    const bundle = await loadBundle(source(wanted.repository), wanted, { publishers: content.publishers, policy }, signal)
+    return await customized(services, context, bundle, runs)
   } catch (error) {
     throw error instanceof TrustError ? refusalOf(error) : error
   }
@@ -133,7 +132,7 @@ async function applyBundle(
   await tenancy.prepare(entry.settings?.tenant, bundle.objects, signal)
   const plan = await planRelease(client, bundle.objects, {
     release,
-    namespace: entry.namespace,
+    namespace: bundle.namespace ?? entry.namespace,
     inventory: runtime.inventory,
     seen: (ref) => watches.sighting(ref),
     signal,
@@ -200,6 +199,7 @@ async function applyBundle(
     trust,
   }
   runtime.applied = applied
+  runtime.customizations = bundle.customizations ?? []
   runtime.complete = true
   return undefined
 }

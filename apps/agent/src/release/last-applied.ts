@@ -48,8 +48,8 @@ async function objectsOf(
 ): Promise<ReadonlyMap<string, KubeObject>> {
   const { runtime, entry, signal } = context
   try {
-    const { objects } = await load(services, context, { repository: entry.bundle.repository, digest, version }, true)
-    const options = { release: runtime.name, namespace: entry.namespace, inventory: runtime.inventory, signal }
+    const { objects, namespace } = await load(services, context, { repository: entry.bundle.repository, digest, version }, true)
+    const options = { release: runtime.name, namespace: namespace ?? entry.namespace, inventory: runtime.inventory, signal }
     const plan = await planRelease(services.client, objects, { ...options, seen: (ref) => services.watches.sighting(ref) })
     return new Map(plan.objects.map(({ key, object }) => [key, object]))
   } catch (error) {

@@ -10,10 +10,11 @@ import { recheck, resyncMs, settleMs } from './recheck.ts'
 import { bearsGeneration } from './release-object.ts'
 import { remove } from './remove.ts'
 import { Interrupted, type Outcome, type ReleaseRuntime, targetOf } from './runtime.ts'
+import { readSite, tellSite, withSite } from './site-overlays.ts'
 import { orStale } from './stale.ts'
 
 /** The way of a release, in order. Each step does one thing and is written so that it may be repeated at any time. */
-const steps: readonly Step[] = [waitForDependencies, install, recheck, assess, pruneLeftovers]
+const steps: readonly Step[] = [waitForDependencies, readSite, install, recheck, assess, pruneLeftovers]
 
 export interface Wanted {
   readonly content: ChannelContent
@@ -40,10 +41,14 @@ export class ReleaseReconciler {
     // Without a channel that was verified nothing is known, so nothing is done.
     if (wanted === undefined) return undefined
     const runtime = this.#services.releases.of(name)
-    const entry = wanted.content.releases.find((release) => release.name === name)
+    const site = this.#services.siteOverlays.of(name)
+    const entry = withSite(
+      wanted.content.releases.find((release) => release.name === name),
+      site,
+    )
     const signal = runtime.work(stop, targetOf(entry))
     try {
-      const outcome = await this.#pass(runtime, wanted, entry, signal)
+      const outcome = await this.#pass(runtime, wanted, entry, site, signal)
       return outcome?.requeueAfterMs === undefined ? undefined : { requeueAfterMs: outcome.requeueAfterMs }
     } catch (error) {
       if (stop.aborted || !(signal.reason instanceof Interrupted)) throw error
@@ -56,6 +61,7 @@ export class ReleaseReconciler {
     runtime: ReleaseRuntime,
     { content, expired, expiresAt }: Wanted,
     entry: ChannelRelease | undefined,
+    site: ReleaseContext['site'],
     signal: AbortSignal,
   ): Promise<Outcome | undefined> {
     const { objects } = this.#services
@@ -73,6 +79,7 @@ export class ReleaseReconciler {
     const context: ReleaseContext = {
       runtime,
       entry,
+      site,
       content,
       expiredAt: expired ? expiresAt : undefined,
       signal,
@@ -81,6 +88,7 @@ export class ReleaseReconciler {
     const outcome = orStale(orGrantEnded(await this.#walk(context), this.#services, context), context.expiredAt)
     this.#tell(runtime, outcome)
     const waitMs = this.#settling(runtime, outcome)
+    await tellSite(this.#services, context, outcome)
     if (waitMs > 0) return { ...outcome, requeueAfterMs: waitMs }
     await objects.ensure(entry, runtime, content.generation, { newest: bearsGeneration(content, entry.name), signal })
     await objects.write(entry.name, runtime, outcome, signal)

@@ -177,6 +177,7 @@ export function statusOf(
     observedGeneration: generation,
     ...(running === undefined ? {} : { appliedDigest: running.digest, appliedVersion: running.version, signedBy: [...running.signedBy] }),
     ...(content === undefined || content !== runtime.announced ? {} : { appliedContent: content }),
+    ...(runtime.customizations.length === 0 ? {} : { customizations: [...runtime.customizations] }),
     inventory: runtime.inventory.map(plainEntry),
     drift: runtime.drift,
   }

@@ -72,6 +72,7 @@ export class Releases {
         content: spec.content === status.appliedContent ? status.appliedContent : undefined,
         signedBy: status.signedBy ?? [],
       }
+      runtime.customizations = status.customizations ?? []
     }
     return runtime
   }

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import type { InventoryEntry, Release, ReleaseReason, ReleaseReport } from '@muster/api'
+import type { CustomizationReport, InventoryEntry, Release, ReleaseReason, ReleaseReport } from '@muster/api'
 import type { KubeObject } from '@muster/kube'
 import { HealthRules, type PlannedObject } from '@muster/reconcile'
 import type { ChannelRelease } from '@muster/trust'
@@ -88,6 +88,8 @@ export class ReleaseRuntime {
   failures = 0
   outcome: Outcome | undefined
   drift: DriftTally = { corrected: 0 }
+  /** What is in force over the bundle that runs. */
+  customizations: readonly CustomizationReport[] = []
   /** Keys of objects that differ from what is signed and are not corrected yet. */
   readonly drifting = new Set<string>()
   /** What the Release object said when it was last read: what runs, after a restart. */
@@ -169,6 +171,7 @@ export class ReleaseRuntime {
       reason: this.outcome?.reason ?? 'Progressing',
       message: (this.outcome?.message ?? 'The agent has just started.').slice(0, 4000),
       driftCorrected: this.drift.corrected,
+      ...(this.customizations.length === 0 ? {} : { customizations: [...this.customizations] }),
       drifted: this.drifting.size > 0,
     }
   }

@@ -175,14 +175,14 @@ export class TestFleet {
     name: string,
     version: string,
     manifests: string,
-    options: { readonly signWith?: KeyPair | 'nobody' } = {},
+    options: { readonly signWith?: KeyPair | 'nobody'; readonly bundleYaml?: string } = {},
   ): Promise<ChannelRelease> {
     const sourceDir = join(this.#dir, 'source', `${name}-${version}`)
     await mkdir(sourceDir, { recursive: true })
     await writeFile(join(sourceDir, 'objects.yaml'), manifests)
     await writeFile(
       join(sourceDir, 'bundle.yaml'),
-      `apiVersion: muster.dev/v1alpha1\nkind: BundleSource\nname: ${name}\nversion: ${version}\ncomponents:\n  - name: app\n    manifests: [objects.yaml]\n`,
+      `apiVersion: muster.dev/v1alpha1\nkind: BundleSource\nname: ${name}\nversion: ${version}\ncomponents:\n  - name: app\n    manifests: [objects.yaml]\n${options.bundleYaml ?? ''}`,
     )
     const layout = await Layout.open(join(this.#dir, 'layout'), { create: true })
     const image = await this.#image(layout)
@@ -208,6 +208,20 @@ export class TestFleet {
       artifactType: 'application/vnd.example.image',
       layers: [{ mediaType: 'application/vnd.oci.image.layer.v1.tar', bytes: Buffer.from('layer') }],
     })
+  }
+
+  /** Publishes something in the form of an image where nodes would look for it, and gives its digest. */
+  async publishImage(mirror: string, content: string, options: { readonly signed: boolean }): Promise<string> {
+    const registry = this.registry()
+    const repository = registry.repository(mirror)
+    const descriptor = await pushArtifact(repository, {
+      artifactType: 'application/vnd.example.image',
+      layers: [{ mediaType: 'application/vnd.oci.image.layer.v1.tar', bytes: Buffer.from(content) }],
+    })
+    const key = signatureKeyFromPem(this.publisher.privateKey)
+    if (options.signed) await attach(repository, descriptor, await signStatement({ subject: descriptor, key }))
+    registry.close()
+    return descriptor.digest
   }
 
   /** Takes a bundle out of the registry. */

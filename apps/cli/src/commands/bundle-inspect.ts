@@ -22,7 +22,7 @@ export async function bundleInspect(context: Context, reference: string, options
   context.stdout.write(options.output === 'json' ? `${JSON.stringify(inspection(bundle), undefined, 2)}\n` : inspectionText(bundle))
 }
 
-function inspection({ config, descriptor, objects, nested }: ReadBundle): object {
+function inspection({ config, descriptor, objects, nested, parameters }: ReadBundle): object {
   const { objects: count, bundles: _, ...rest } = config
   return {
     ...rest,
@@ -32,6 +32,7 @@ function inspection({ config, descriptor, objects, nested }: ReadBundle): object
     permissions: permissionsOf(objects),
     connections: connectionsOf(objects),
     bundles: nested,
+    parameters,
   }
 }
 
@@ -65,12 +66,19 @@ export function inspectionText(bundle: ReadBundle): string {
 
 const longest = 60
 
-function parameterLines({ config: { charts = [] } }: ReadBundle): string[] {
+function parameterLines({ config: { charts = [] }, parameters: own }: ReadBundle): string[] {
   const short = (value: unknown): string => {
     const text = value === undefined ? '-' : JSON.stringify(value)
     return text.length > longest ? `${text.slice(0, longest)}…` : text
   }
-  const rows = charts.flatMap(({ component, parameters }) =>
+  const ownRows = own.map(({ name, schema, default: standard, secret, description = '' }) => [
+    '-',
+    name,
+    typeof schema['type'] === 'string' ? schema['type'] : 'any',
+    standard !== undefined ? short(standard) : secret === true ? '(secret, to be given)' : '(to be given)',
+    (description.split('\n')[0] ?? '').slice(0, 100),
+  ])
+  const chartRows = charts.flatMap(({ component, parameters }) =>
     parameters.map(({ name, type, default: standard, value, description = '' }) => [
       component,
       name,
@@ -79,6 +87,7 @@ function parameterLines({ config: { charts = [] } }: ReadBundle): string[] {
       (description.split('\n')[0] ?? '').slice(0, 100),
     ]),
   )
+  const rows = [...ownRows, ...chartRows]
   return rows.length === 0 ? [] : table(['COMPONENT', 'NAME', 'TYPE', 'VALUE', 'WHAT IT IS'], rows).split('\n')
 }
 

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { appendFile, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Writable } from 'node:stream'
@@ -110,6 +110,56 @@ describe('muster bundle', () => {
       { version: '1.1.0', channels: ['stable'] },
       { channels: [] },
     ])
+  })
+
+  it('renders what a cluster would get, says what made each field, and shows no secret', async () => {
+    const folder = await source('1.0')
+    const parameters = `parameters:
+  - {name: team, schema: {type: string}, set: [{target: {kind: Pod}, path: 'metadata.labels["example.test/team"]'}]}
+  - {name: password, schema: {type: string}, secret: true, set: [{target: {kind: Pod}, path: metadata.annotations.password}]}
+`
+    await appendFile(join(folder, 'bundle.yaml'), parameters)
+    const out = `oci:${join(dir, 'out')}`
+    expect((await run('create', folder, '-o', out)).err).not.toContain('cannot')
+    expect((await run('inspect', out)).out).toMatch(/- +password +string +\(secret, to be given\)/)
+    const file = join(dir, 'placement.yaml')
+    const overlay = (labels: string) => `
+apiVersion: muster.dev/v1alpha1
+kind: Placement
+metadata: {name: shop}
+spec:
+  clusters: {all: true}
+  customize:
+    - {name: tests, for: {environment: test}, values: {team: testers, password: hunter2}, overlay: {labels: [{pairs: ${labels}}]}}
+    - {name: bravo, for: {cluster: bravo}, values: {team: bravo}}
+`
+    await writeFile(file, overlay('{a: b}'))
+    const labels = ['--label', 'muster.dev/environment=test']
+    const shown = await run('render', out, '--cluster', 'bravo', '-f', file, ...labels)
+    expect(shown.out).toContain('    example.test/team: bravo # parameter team by bravo (cluster)\n')
+    expect(shown.out).toContain('    a: b # overlay tests (environment)\n')
+    expect(shown.out).toContain('    password: <hidden> # parameter password by tests (environment)\n')
+    expect(shown.out).toContain('    muster.dev/release: shop\n')
+    expect(shown.out).toContain('  namespace: shop\n')
+    const origins = await run('render', out, '--cluster', 'bravo', '-f', file, ...labels, '--origins')
+    expect(origins.out).toMatch(/Pod shop\/web +metadata\.labels\.a +overlay tests \(environment\)/)
+    const json = await run('render', out, '--cluster', 'bravo', '-f', file, ...labels, '-o', 'json')
+    expect(JSON.parse(json.out)).toMatchObject([{ object: { kind: 'Namespace' }, origins: [] }, { object: { kind: 'Pod' } }])
+    expect(shown.out + origins.out + json.out).not.toContain('hunter2')
+    const missing = await run('render', out, '--cluster', 'alpha', '-f', file)
+    expect(missing).toMatchObject({ code: 1, err: expect.stringContaining('The parameter team: it has no default and no value was given') })
+  })
+
+  it('is not made where a parameter leads nowhere', async () => {
+    const folder = await source('1.0')
+    await appendFile(
+      join(folder, 'bundle.yaml'),
+      'parameters: [{name: size, schema: {type: integer}, default: big, set: [{target: {kind: Pod}, path: spec}]}, {name: more, schema: {}, set: [{target: {kind: Job}, path: spec}]}]\n',
+    )
+    const made = await run('create', folder)
+    expect(made.code).toBe(1)
+    expect(made.err).toContain('The parameter size: the value that its default gives is refused by its schema: must be integer.')
+    expect(made.err).toContain('The parameter more: No object of the bundle that matches the target (kind: Job) has spec.')
   })
 
   it('makes the same bundle again, and as a file', async () => {

@@ -53,6 +53,7 @@ const waits: Readonly<Record<ReleaseReason, RegExp>> = {
   PredicateRefused: /does not meet a condition/,
   PolicyInvalid: /cannot be used as it is written/,
   DataDamaged: /not those that were signed/,
+  CustomizationInvalid: /does not fit the bundle, or goes beyond/,
   BundleInvalid: /does not follow the format/,
   RegistryUnreachable: /registry does not give the bundle/,
   Stale: /channel that the cluster holds has expired/,

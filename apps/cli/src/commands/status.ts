@@ -1,6 +1,7 @@
 import { apiVersion, type Cluster } from '@muster/api'
 import { type ClusterStatus, type FleetStatus, fleetStatus, shortDigest } from '@muster/fleet'
 import type { KubeObject } from '@muster/kube'
+import { printable } from '../bundles.ts'
 import { type Context, withCluster } from '../context.ts'
 import { table } from '../table.ts'
 
@@ -50,6 +51,14 @@ function remarks(cluster: ClusterStatus): string[] {
     ...(unreadable
       ? [`${cluster.name}: its channel cannot be read since ${unreadable.since} (${unreadable.reason}): ${unreadable.message}`]
       : []),
+    ...cluster.releases.flatMap((release) =>
+      release.customizations
+        .filter(({ level }) => level === 'site')
+        .map(({ name, reason, until }) => {
+          const end = until === undefined ? '' : `, until ${until}`
+          return `${cluster.name}/${release.name}: the site's own overlay ${name} is in force${end}: ${printable(reason ?? '')}`
+        }),
+    ),
     ...cluster.releases.filter((release) => !release.ready).map((release) => `${cluster.name}/${release.name}: ${release.message}`),
   ]
 }

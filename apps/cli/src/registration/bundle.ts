@@ -1,4 +1,5 @@
 import { type Command, Option } from 'commander'
+import { collectLabel } from '../arguments.ts'
 import type { Context } from '../context.ts'
 import { examplesOf } from '../examples.ts'
 
@@ -75,6 +76,29 @@ export function registerBundle(command: Command, context: () => Context): void {
     )
     .action(async (from: string, to: string, options) =>
       (await import('../commands/bundle-diff.ts')).bundleDiff(context(), from, to, options),
+    )
+
+  reaching(bundle.command('render'))
+    .description(
+      'Print what would be applied in a cluster: the objects of a bundle with parameters and overlays, and what made each field.',
+    )
+    .argument('<reference>')
+    .requiredOption('--cluster <name>', 'the cluster')
+    .option('--release <name>', "the release; its Placement says the customizations (default: the bundle's name)")
+    .option('-f, --file <file>', 'a Placement in a file, instead of the one in the hub; needs no instance')
+    .option('--label <key=value>', 'with -f: a label of the cluster, such as muster.dev/environment=test; repeatable', collectLabel, {})
+    .option('--origins', 'only list the fields that are not as the bundle has them, and what made them', false)
+    .addOption(new Option('-o, --output <format>', 'how to print it').choices(['yaml', 'json']).default('yaml'))
+    .addHelpText(
+      'after',
+      examplesOf([
+        ['muster bundle render bundles/podinfo:6.9.2 --cluster bravo', 'as the hub would have it there'],
+        ['muster bundle render bundles/podinfo:6.9.2 --cluster bravo --origins', 'which overlay made what'],
+        ['muster bundle render oci:out --cluster bravo -f placement.yaml', 'without an instance'],
+      ]),
+    )
+    .action(async (reference: string, options) =>
+      (await import('../commands/bundle-render.ts')).bundleRender(context(), reference, options),
     )
 
   reaching(bundle.command('promote'))
