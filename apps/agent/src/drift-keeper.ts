@@ -76,6 +76,7 @@ export class DriftKeeper {
     const tracked = runtime?.tracked.get(key)
     // Not ours any more, or being applied just now for the first time: nothing to keep it at.
     if (runtime === undefined || tracked?.ownership === undefined) return undefined
+    if (runtime.suspended !== undefined) return undefined
     const wait = this.#limit.delay(key, clock.now().getTime())
     if (wait > 0) {
       this.#drifting(runtime, key)

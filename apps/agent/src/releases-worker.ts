@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import { apiVersion, type Release } from '@muster/api'
 import { Controller, type EventRecorder, Informer, type KubeClient, type Runnable } from '@muster/kube'
 import { entryRef } from '@muster/reconcile'
@@ -120,7 +121,11 @@ export class ReleasesWorker {
     })
     // A Release that someone deletes comes back: it is how people see what runs.
     this.#releaseInformer.onChange((event) => {
-      if (this.#objects.saw(event) && this.releases.get(event.key) !== undefined) this.#controller.enqueue(event.key)
+      const runtime = this.releases.get(event.key)
+      if (!this.#objects.saw(event) || runtime === undefined) return
+      // What the site says counts at once: an apply that is under way ends here.
+      if (event.type !== 'deleted' && !isDeepStrictEqual(event.object.spec.site, runtime.site)) runtime.interrupt('what the site says')
+      this.#controller.enqueue(event.key)
     })
   }
 

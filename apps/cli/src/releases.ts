@@ -19,6 +19,22 @@ export function demandReleaseName(name: string): void {
     throw new UsageError(`"${name}" is no name of a release: use at most 63 lower-case letters, digits and hyphens.`)
 }
 
+/** Whether one cluster is meant, rather than what the hub says to all. */
+export function isAtSite(options: WhereOptions): boolean {
+  return options.cluster !== undefined || isOutside(options)
+}
+
+/** Lets `use` speak to the cluster that is meant. */
+export async function withSite<T>(context: Context, options: WhereOptions, use: (member: KubeClient) => Promise<T>): Promise<T> {
+  if (!isOutside(options)) return withCluster(context, options.cluster ?? '', use)
+  const member = await memberOf(context, options.cluster ?? '', options)
+  try {
+    return await use(member)
+  } finally {
+    member.close()
+  }
+}
+
 /** What is known of releases: by the hub, and by each cluster that this machine can reach. */
 export async function readReleases(context: Context, options: WhereOptions): Promise<ReleaseView[]> {
   const now = new Date()

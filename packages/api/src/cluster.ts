@@ -19,6 +19,10 @@ export const releaseReportSchema = z.object({
   customizations: z.array(customizationReportSchema).max(maxCustomizations).optional(),
   /** True while an owned field differs from what was signed. */
   drifted: z.boolean(),
+  /** Nothing is done with it, by whose word and why. */
+  suspended: z.object({ by: z.enum(['site', 'hub']), reason: z.string() }).optional(),
+  /** The site keeps it at this digest, whatever the hub wants. */
+  held: z.object({ digest: digestSchema, version: z.string(), reason: z.string() }).optional(),
 })
 export type ReleaseReport = z.infer<typeof releaseReportSchema>
 

@@ -32,6 +32,13 @@ export {
   type ReleaseSettings,
   releaseSettingsSchema,
 } from './release-settings.ts'
+export {
+  type HistoryCause,
+  maxHistory,
+  type PlacementHistoryEntry,
+  type ReleaseHistoryEntry,
+  type ReleaseSite,
+} from './release-site.ts'
 export { means, type Selectable, selects } from './select.ts'
 export {
   type CustomizationReport,

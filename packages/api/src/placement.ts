@@ -1,6 +1,7 @@
 import * as z from 'zod'
 import { apiVersion, conditionSchema, digestSchema, type KindDefinition, nameSchema, type ObjectMeta } from './kind.ts'
 import { placementSettings } from './release-settings.ts'
+import { maxHistory, placementHistoryEntrySchema } from './release-site.ts'
 
 const spec = z.object({
   bundle: z.object({
@@ -49,6 +50,8 @@ const status = z.object({
   selected: z.int().optional(),
   /** Of these, the clusters that report this digest as ready. */
   ready: z.int().optional(),
+  /** Bundles that it named, the newest first. */
+  history: z.array(placementHistoryEntrySchema).max(maxHistory).optional(),
 })
 
 /** Kind `Placement`: a signed bundle and the clusters that it goes to, in the hub's API. Its name is the name of the release. */

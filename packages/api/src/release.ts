@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import { type apiVersion, conditionSchema, digestSchema, type KindDefinition, type ObjectMeta } from './kind.ts'
+import { maxHistory, releaseHistoryEntrySchema, releaseSiteSchema } from './release-site.ts'
 import { customizationReportSchema, maxCustomizations } from './site-overlay.ts'
 
 /** An object that a release made: what prune may delete, and nothing else. */
@@ -29,6 +30,8 @@ const spec = z.object({
     .array(z.object({ apiVersion: z.string(), kind: z.string(), namespace: z.string().optional(), names: z.array(z.string()).max(20_000) }))
     .max(4_096)
     .optional(),
+  /** What the site says, beside the agent, which owns all else. */
+  site: releaseSiteSchema.optional(),
 })
 
 const status = z.object({
@@ -40,6 +43,10 @@ const status = z.object({
   /** The `spec.content` that was last applied whole; not there while another is being applied. */
   appliedContent: z.string().optional(),
   signedBy: z.array(z.string()).optional(),
+  /** Versions that were applied whole, the newest first. */
+  history: z.array(releaseHistoryEntrySchema).max(maxHistory).optional(),
+  /** The last `spec.site.reconcileAt` that was done. */
+  reconciledAt: z.iso.datetime().optional(),
   /** What is in force over the bundle, in order of precedence. */
   customizations: z.array(customizationReportSchema).max(maxCustomizations).optional(),
   inventory: z.array(inventoryEntrySchema).max(20_000).optional(),
@@ -99,6 +106,10 @@ export const releaseReasons = {
   notGranted: 'NotGranted',
   /** A grant of the tenant has ended: what runs is kept as signed, and nothing new is taken. */
   grantEnded: 'GrantEnded',
+  /** The site or the hub has said that nothing is to be done with it. */
+  suspended: 'Suspended',
+  /** The site holds it at a digest that never ran here. */
+  holdUnknown: 'HoldUnknown',
   pruning: 'Pruning',
   /** The prune is larger than the share that the cluster allows and waits for consent. */
   pruneNeedsConsent: 'PruneNeedsConsent',

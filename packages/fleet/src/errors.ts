@@ -8,6 +8,8 @@ export type FleetErrorCode =
   | 'NameTaken'
   | 'MemberElsewhere'
   | 'UnknownBundle'
+  | 'UnknownRelease'
+  | 'UnknownVersion'
   | 'KeysDamaged'
 
 /** Thrown by this package. `transient` where waiting may help. */

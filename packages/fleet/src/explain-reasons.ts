@@ -150,6 +150,23 @@ export const adviceOf: Readonly<Record<ReleaseReason, Advice>> = {
     next: 'What runs is kept, and its drift is corrected. Nothing new is taken until a newer channel can be read.',
     can: (about) => [fleet, agentLog(about)],
   },
+  [releaseReasons.suspended]: {
+    waits: 'Somebody has said that nothing is to be done with it.',
+    next: 'Nothing is applied, corrected or pruned until it is resumed; what others change of it stays until then.',
+    can: ({ name, cluster }) => [
+      [`muster release resume ${name} --cluster ${cluster}`, 'where the site suspended it'],
+      [`muster release resume ${name}`, 'where the hub did'],
+    ],
+  },
+  [releaseReasons.holdUnknown]: {
+    waits: 'The site holds it at something that never ran there.',
+    next: 'Nothing new is taken. What ran before is kept, and its drift is corrected.',
+    can: ({ name, cluster }) => [
+      [`muster release history ${name} --cluster ${cluster}`, 'at what it can be held'],
+      [`muster release rollback ${name} --cluster ${cluster} --reason TEXT`, 'hold it at the version before'],
+      [`muster release resume ${name} --cluster ${cluster}`, 'follow the channel again'],
+    ],
+  },
   [releaseReasons.pruning]: {
     waits: 'Objects of it are being deleted.',
     next: 'The agent deletes in the reverse order of applying and looks twice a second. Nothing goes before what needs it is gone.',

@@ -118,7 +118,9 @@ export async function placed(hub: KubeClient, placement: WrittenPlacement, wait:
         const release = cluster.status?.report?.releases.find((one) => one.name === name)
         if (selects(placement, cluster)) {
           if (release?.digest === placement.spec.bundle.digest && release.ready) continue
-          missing.push(release ? `${at} is not ready (${release.reason}: ${release.message})` : `${at} has not reported it yet`)
+          if (release?.held !== undefined && release.digest !== placement.spec.bundle.digest)
+            missing.push(`${at} holds it at ${release.held.version} (${release.held.reason})`)
+          else missing.push(release ? `${at} is not ready (${release.reason}: ${release.message})` : `${at} has not reported it yet`)
         } else if (release) {
           missing.push(`${at} has not pruned it yet (${release.reason}: ${release.message})`)
           if (release.reason === releaseReasons.pruneNeedsConsent) await consentToPrune(hub, cluster, signal)

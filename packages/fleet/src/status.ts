@@ -1,4 +1,4 @@
-import { type Cluster, type CustomizationReport, clusterReasons, type NodeReport } from '@muster/api'
+import { type Cluster, type CustomizationReport, clusterReasons, type NodeReport, type ReleaseReport } from '@muster/api'
 
 /** A cluster is shown as silent when its last report is older than this, in seconds. */
 const silentAfter = 30
@@ -16,6 +16,8 @@ export interface ReleaseStatus {
   readonly drift: string
   /** What is in force over the bundle there. */
   readonly customizations: readonly CustomizationReport[]
+  /** What the site or the hub has said of it, in a sentence. */
+  readonly said?: string
 }
 
 export interface ClusterStatus {
@@ -72,9 +74,18 @@ function clusterStatus(cluster: Cluster, now: Date): ClusterStatus {
       reason: release.reason,
       message: release.message,
       customizations: release.customizations ?? [],
+      ...saidOf(release),
       drift: release.drifted ? 'present' : release.driftCorrected > 0 ? `corrected ${release.driftCorrected}×` : 'none',
     })),
   }
+}
+
+function saidOf({ suspended, held }: ReleaseReport): { said?: string } {
+  const parts = [
+    ...(suspended === undefined ? [] : [`suspended by the ${suspended.by} (${suspended.reason})`]),
+    ...(held === undefined ? [] : [`held at ${held.version} by the site (${held.reason})`]),
+  ]
+  return parts.length === 0 ? {} : { said: parts.join(', ') }
 }
 
 function byHubFirst(a: string, b: string): number {

@@ -40,7 +40,7 @@ export const install: Step = async (services, context) => {
   const trust = services.trust.key(content)
   const { applied } = runtime
   const current = applied !== undefined && runtime.complete && applied.content === contentOf(entry)
-  if (current && applied.trust === trust) return undefined
+  if (current && applied.trust === trust && !runtime.asked) return undefined
   // The site may ask for more than the channel: before that is known nothing is taken, and what runs is left as it is.
   if (trust === undefined) return current ? undefined : waitsForPolicies
   if (context.expiredAt !== undefined && !current && !ranBefore(context)) {
@@ -52,6 +52,7 @@ export const install: Step = async (services, context) => {
     bundle = await verified(services, context, entry.bundle, ranBefore(context))
   } catch (error) {
     if (!(error instanceof BundleRefusal)) throw error
+    runtime.asked = false
     await keepWhatRuns(services, context)
     return refused(error)
   }
@@ -62,7 +63,9 @@ export const install: Step = async (services, context) => {
 
 /** Whether this very bundle was applied whole before: to apply it again, such as after a restart, is nothing new. */
 function ranBefore({ runtime, entry }: ReleaseContext): boolean {
-  const { applied, remembered } = runtime
+  const { applied, remembered, held, history } = runtime
+  // The site goes back to what it had: nothing new comes from a channel.
+  if (held?.digest === entry.bundle.digest && history.some(({ digest }) => digest === held.digest)) return true
   if (applied !== undefined) return applied.digest === entry.bundle.digest && applied.namespace === entry.namespace
   return remembered?.digest === entry.bundle.digest
 }
@@ -127,6 +130,8 @@ async function applyBundle(
   const { client, clock, logger, releases, rewatch, tenancy, watches } = services
   const { runtime, entry, signal } = context
   const release = runtime.name
+  const { asked } = runtime
+  runtime.asked = false
   const target: ChannelRelease = { ...entry, bundle: { ...entry.bundle, version: bundle.version, digest: bundle.digest } }
   const content = contentOf(target)
   await tenancy.prepare(entry.settings?.tenant, bundle.objects, signal)
@@ -161,7 +166,7 @@ async function applyBundle(
         takeOver: { adopt: entry.settings?.adopt ?? [], takeFrom: entry.settings?.conflicts?.takeFrom ?? [] },
         known: (planned) => {
           const tracked = runtime.tracked.get(planned.key)
-          if (tracked !== undefined && isAsApplied(tracked, watches)) {
+          if (tracked !== undefined && !asked && isAsApplied(tracked, watches)) {
             keep(tracked, tracked.last)
             return 'as planned'
           }

@@ -4,17 +4,23 @@ import { assess, assessRelease } from './assess.ts'
 import type { ReleaseContext, ReleaseServices, Step } from './context.ts'
 import { waitForDependencies } from './depend.ts'
 import { orGrantEnded } from './grant.ts'
+import { recordHistory } from './history.ts'
 import { install, keepWhatRuns } from './install.ts'
 import { pruneLeftovers } from './leftovers.ts'
+import { obeySite, suspensionOf } from './obey.ts'
 import { recheck, resyncMs, settleMs } from './recheck.ts'
 import { bearsGeneration } from './release-object.ts'
 import { remove } from './remove.ts'
 import { Interrupted, type Outcome, type ReleaseRuntime, targetOf } from './runtime.ts'
+import { demandKnownHold, reconcileNow, suspend, suspendedRemoval, takeSuspension } from './site.ts'
 import { readSite, tellSite, withSite } from './site-overlays.ts'
 import { orStale } from './stale.ts'
 
 /** The way of a release, in order. Each step does one thing and is written so that it may be repeated at any time. */
-const steps: readonly Step[] = [waitForDependencies, readSite, install, recheck, assess, pruneLeftovers]
+const steps: readonly Step[] = [suspend, demandKnownHold, waitForDependencies, readSite, install, recheck, assess, pruneLeftovers]
+
+/** Steps before anything is applied: what ran before goes on beside them. */
+const waits: ReadonlySet<Step> = new Set([demandKnownHold, waitForDependencies])
 
 export interface Wanted {
   readonly content: ChannelContent
@@ -66,31 +72,34 @@ export class ReleaseReconciler {
   ): Promise<Outcome | undefined> {
     const { objects } = this.#services
     if (entry === undefined) {
+      const live = objects.get(runtime.name)
+      runtime.site = live?.spec.site
+      takeSuspension(runtime, suspensionOf(runtime.site, undefined))
+      if (runtime.suspended !== undefined) return this.#end(runtime, suspendedRemoval(runtime.suspended), signal)
       const outcome = await remove(this.#services, runtime, content, { expired, signal })
       if (outcome === undefined) {
         this.#changed(runtime)
         return undefined
       }
-      this.#tell(runtime, outcome)
-      await objects.write(runtime.name, runtime, outcome, signal)
-      return outcome
+      return this.#end(runtime, outcome, signal)
     }
     runtime.tenant = entry.settings?.tenant
-    const context: ReleaseContext = {
-      runtime,
-      entry,
-      site,
-      content,
-      expiredAt: expired ? expiresAt : undefined,
-      signal,
-      live: objects.get(entry.name),
-    }
+    const live = objects.get(entry.name)
+    const word = live?.spec.site
+    runtime.site = word
+    const obeyed = obeySite(entry, word, runtime.history)
+    runtime.held = obeyed.held
+    takeSuspension(runtime, suspensionOf(word, entry))
+    reconcileNow(runtime, word)
+    const expiredAt = expired ? expiresAt : undefined
+    const context: ReleaseContext = { runtime, entry: obeyed.entry, site, content, expiredAt, signal, live }
     const outcome = orStale(orGrantEnded(await this.#walk(context), this.#services, context), context.expiredAt)
+    this.#remember(context, outcome)
     this.#tell(runtime, outcome)
     const waitMs = this.#settling(runtime, outcome)
     await tellSite(this.#services, context, outcome)
     if (waitMs > 0) return { ...outcome, requeueAfterMs: waitMs }
-    await objects.ensure(entry, runtime, content.generation, { newest: bearsGeneration(content, entry.name), signal })
+    await objects.ensure(context.entry, runtime, content.generation, { newest: bearsGeneration(content, entry.name), signal })
     await objects.write(entry.name, runtime, outcome, signal)
     const again = outcome.requeueAfterMs ?? resyncMs
     return { ...outcome, requeueAfterMs: runtime.rechecked ? again : Math.min(again, settleMs) }
@@ -106,22 +115,36 @@ export class ReleaseReconciler {
     for (const step of steps) {
       const outcome = await step(this.#services, context)
       if (outcome === undefined) continue
-      if (step === waitForDependencies) await keepWhatRuns(this.#services, context)
+      if (waits.has(step)) await keepWhatRuns(this.#services, context)
       return outcome
     }
     return assessRelease(context.runtime, this.#services.watches)
   }
 
+  /** How a release stands that the channel does not have any more, and that is there. */
+  async #end(runtime: ReleaseRuntime, outcome: Outcome, signal: AbortSignal): Promise<Outcome> {
+    this.#tell(runtime, outcome)
+    await this.#services.objects.write(runtime.name, runtime, outcome, signal)
+    return outcome
+  }
+
+  /** Writes down which version is applied whole, and what became of it. */
+  #remember({ runtime, entry, content }: ReleaseContext, { reason }: Outcome): void {
+    const { applied, complete, held } = runtime
+    if (!complete || applied?.digest !== entry.bundle.digest) return
+    const { digest, version, repository } = entry.bundle
+    const by = held?.digest === digest ? 'site' : 'channel'
+    const seen = { digest, version, repository, generation: content.generation, by, outcome: reason } as const
+    runtime.history = recordHistory(runtime.history, seen, this.#services.clock.now())
+  }
+
   #tell(runtime: ReleaseRuntime, outcome: Outcome): void {
-    const { outcome: before } = runtime
     runtime.outcome = outcome
-    const same =
-      before !== undefined && before.ready === outcome.ready && before.reason === outcome.reason && before.message === outcome.message
-    if (same) return
-    this.#services.logger.info(
-      { release: runtime.name, ready: outcome.ready, reason: outcome.reason, detail: outcome.message },
-      'a release stands anew',
-    )
+    const { ready, reason, message } = outcome
+    const told = JSON.stringify([ready, reason, message, (runtime.applied ?? runtime.remembered)?.digest, runtime.suspended, runtime.held])
+    if (runtime.told === told) return
+    runtime.told = told
+    this.#services.logger.info({ release: runtime.name, ready, reason, detail: message }, 'a release stands anew')
     this.#changed(runtime)
   }
 }

@@ -178,6 +178,8 @@ export function statusOf(
     ...(running === undefined ? {} : { appliedDigest: running.digest, appliedVersion: running.version, signedBy: [...running.signedBy] }),
     ...(content === undefined || content !== runtime.announced ? {} : { appliedContent: content }),
     ...(runtime.customizations.length === 0 ? {} : { customizations: [...runtime.customizations] }),
+    ...(runtime.history.length === 0 ? {} : { history: [...runtime.history] }),
+    ...(runtime.reconciledAt === undefined ? {} : { reconciledAt: runtime.reconciledAt }),
     inventory: runtime.inventory.map(plainEntry),
     drift: runtime.drift,
   }

@@ -65,6 +65,9 @@ export class Releases {
     runtime.inventory = unionInventory(planned, status?.inventory ?? [])
     runtime.announced = spec.content
     if (status?.drift !== undefined) runtime.drift = status.drift
+    runtime.history = status?.history ?? []
+    runtime.reconciledAt = status?.reconciledAt
+    runtime.site = spec.site
     if (status?.appliedDigest !== undefined && status.appliedVersion !== undefined) {
       runtime.remembered = {
         digest: status.appliedDigest,

@@ -1,9 +1,18 @@
 import { createHash } from 'node:crypto'
-import type { CustomizationReport, InventoryEntry, Release, ReleaseReason, ReleaseReport } from '@muster/api'
+import type {
+  CustomizationReport,
+  InventoryEntry,
+  Release,
+  ReleaseHistoryEntry,
+  ReleaseReason,
+  ReleaseReport,
+  ReleaseSite,
+} from '@muster/api'
 import type { KubeObject } from '@muster/kube'
 import { HealthRules, type PlannedObject } from '@muster/reconcile'
 import type { ChannelRelease } from '@muster/trust'
 import type { Tenant } from '../tenancy.ts'
+import type { Obeyed, Suspension } from './obey.ts'
 
 /** How a release stands: what its condition `Ready` says. */
 export interface Outcome {
@@ -87,6 +96,8 @@ export class ReleaseRuntime {
   /** Applies that failed in a row. */
   failures = 0
   outcome: Outcome | undefined
+  /** What the hub was last told of it, as text. */
+  told: string | undefined
   drift: DriftTally = { corrected: 0 }
   /** What is in force over the bundle that runs. */
   customizations: readonly CustomizationReport[] = []
@@ -96,6 +107,18 @@ export class ReleaseRuntime {
   remembered: { digest: string; version: string; content: string | undefined; signedBy: readonly string[] } | undefined
   /** Whose it is, as the channel had it last. */
   tenant: Tenant | undefined
+  /** Versions that were applied whole, the newest first. */
+  history: readonly ReleaseHistoryEntry[] = []
+  /** What the site says of it, as it was last seen. */
+  site: ReleaseSite | undefined
+  /** By whose word nothing is done with it. */
+  suspended: Suspension | undefined
+  /** At what the site holds it. */
+  held: Obeyed['held']
+  /** The site's last wish to reconcile at once that was taken up. */
+  reconciledAt: string | undefined
+  /** It is to be verified and applied again, though it is as it should be. */
+  asked = false
   #work: AbortController | undefined
   #target: string | undefined
   #applying = false
@@ -173,6 +196,8 @@ export class ReleaseRuntime {
       driftCorrected: this.drift.corrected,
       ...(this.customizations.length === 0 ? {} : { customizations: [...this.customizations] }),
       drifted: this.drifting.size > 0,
+      ...(this.suspended === undefined ? {} : { suspended: this.suspended }),
+      ...(this.held === undefined ? {} : { held: { ...this.held, version: this.held.version ?? 'unknown' } }),
     }
   }
 }

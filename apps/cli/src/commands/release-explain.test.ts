@@ -57,6 +57,8 @@ const waits: Readonly<Record<ReleaseReason, RegExp>> = {
   BundleInvalid: /does not follow the format/,
   RegistryUnreachable: /registry does not give the bundle/,
   Stale: /channel that the cluster holds has expired/,
+  Suspended: /nothing is to be done with it/,
+  HoldUnknown: /never ran there/,
   Pruning: /are being deleted/,
   PruneNeedsConsent: /must say that so much may be deleted/,
 }

@@ -59,6 +59,9 @@ function remarks(cluster: ClusterStatus): string[] {
           return `${cluster.name}/${release.name}: the site's own overlay ${name} is in force${end}: ${printable(reason ?? '')}`
         }),
     ),
+    ...cluster.releases.flatMap((release) =>
+      release.said === undefined ? [] : [`${cluster.name}/${release.name}: ${printable(release.said)}`],
+    ),
     ...cluster.releases.filter((release) => !release.ready).map((release) => `${cluster.name}/${release.name}: ${release.message}`),
   ]
 }

@@ -61,6 +61,76 @@ export function registerRelease(command: Command, context: () => Context): void 
     .action(async (name: string, reference: string | undefined, options) =>
       (await import('../commands/release-diff.ts')).releaseDiff(context(), name, reference, options),
     )
+
+  inClusters(release.command('suspend'))
+    .description(
+      'Suspend a release: nothing is applied, corrected or pruned. With --cluster by the site, without by the hub, in all clusters.',
+    )
+    .argument('<name>')
+    .requiredOption('--reason <text>', 'why, for those who look at it later')
+    .addHelpText(
+      'after',
+      examplesOf([
+        ['muster release suspend shop --cluster alpha --reason "disk is being changed"', 'in one cluster, by its site'],
+        ['muster release suspend shop --reason "release freeze"', 'everywhere, by the hub'],
+      ]),
+    )
+    .action(async (name: string, options) => (await import('../commands/release-site.ts')).releaseSuspend(context(), name, options))
+
+  inClusters(release.command('resume'))
+    .description('Follow the channel again: takes back a suspension and a hold.')
+    .argument('<name>')
+    .addHelpText(
+      'after',
+      examplesOf([
+        ['muster release resume shop --cluster alpha', 'what the site said of it'],
+        ['muster release resume shop', 'what the hub said of it'],
+      ]),
+    )
+    .action(async (name: string, options) => (await import('../commands/release-site.ts')).releaseResume(context(), name, options))
+
+  inClusters(release.command('reconcile'))
+    .description('Have the agent verify, apply and compare a release now, and say how it stands then.')
+    .argument('<name>')
+    .addHelpText(
+      'after',
+      examplesOf([
+        ['muster release reconcile shop', 'in every cluster that has it'],
+        ['muster release reconcile shop --cluster alpha', 'in one'],
+      ]),
+    )
+    .action(async (name: string, options) => (await import('../commands/release-site.ts')).releaseReconcile(context(), name, options))
+
+  inClusters(release.command('history'))
+    .description('Show what was placed, and which versions ran in each cluster: from when to when, why, how each ended.')
+    .argument('<name>')
+    .addOption(new Option('-o, --output <format>', 'how to print it').choices(['table', 'json']).default('table'))
+    .addHelpText(
+      'after',
+      examplesOf([
+        ['muster release history shop', 'by the hub and in each cluster'],
+        ['muster release history shop --cluster alpha', 'in one'],
+      ]),
+    )
+    .action(async (name: string, options) => (await import('../commands/release-history.ts')).releaseHistory(context(), name, options))
+
+  inClusters(release.command('rollback'))
+    .description(
+      'Go back to a version that ran before. With --cluster the site holds it there, whatever the hub wants; without, the hub places it again.',
+    )
+    .argument('<name>')
+    .option('--to <version>', 'a version or digest of its history (default: the one before that was healthy)')
+    .option('--reason <text>', 'why; needed with --cluster, where it is shown as long as it holds')
+    .option('--no-wait', 'return without waiting until it is ready everywhere')
+    .addHelpText(
+      'after',
+      examplesOf([
+        ['muster release rollback shop --cluster alpha --reason "orders fail"', 'hold the version before, in one cluster'],
+        ['muster release rollback shop --to 1.4.2', 'place an older one again, everywhere'],
+        ['muster release resume shop --cluster alpha', 'follow the channel again'],
+      ]),
+    )
+    .action(async (name: string, options) => (await import('../commands/release-rollback.ts')).releaseRollback(context(), name, options))
 }
 
 /** Where a command about releases looks. */

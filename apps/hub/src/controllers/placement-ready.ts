@@ -43,6 +43,8 @@ function notReady(placement: Placement, cluster: Cluster): string | undefined {
   if (!report) return 'not joined'
   if (conditions?.some(({ type, reason }) => type === 'Ready' && reason === clusterReasons.silent)) return 'silent'
   const release = report.releases.find(({ name }) => name === placement.metadata.name)
+  if (release?.held !== undefined && release.held.digest !== placement.spec.bundle.digest)
+    return `held at ${release.held.version} by its site`
   if (!release || release.digest !== placement.spec.bundle.digest) return release && !release.ready ? release.reason : 'not installed yet'
   return release.ready ? undefined : release.reason
 }

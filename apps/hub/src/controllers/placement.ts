@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import { apiVersion, type Cluster, type Placement } from '@muster/api'
 import { isKubeError, type KubeClient } from '@muster/kube'
+import { placementHistory } from './placement-history.ts'
 import { placementState } from './placement-ready.ts'
 import { withReady } from './ready-condition.ts'
 
@@ -26,7 +27,8 @@ export class PlacementController {
     const { selected, ready, condition } = placementState(placement, clusters())
     const observedGeneration = placement.metadata.generation
     const conditions = withReady(placement.status?.conditions, condition, observedGeneration, now())
-    const status = { conditions, selected, ready, ...(observedGeneration === undefined ? {} : { observedGeneration }) }
+    const history = placementHistory(placement, now())
+    const status = { conditions, selected, ready, history, ...(observedGeneration === undefined ? {} : { observedGeneration }) }
     if (isDeepStrictEqual(status, { ...placement.status })) return
     const object = { apiVersion, kind: 'Placement', metadata: { name }, status }
     try {

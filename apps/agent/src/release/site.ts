@@ -1,0 +1,60 @@
+import { type ReleaseSite, releaseReasons } from '@muster/api'
+import { assessRelease } from './assess.ts'
+import type { Step } from './context.ts'
+import type { Suspension } from './obey.ts'
+import type { Outcome, ReleaseRuntime } from './runtime.ts'
+
+/** Takes up what is said of the release: from here on drift is left alone, or looked for again. */
+export function takeSuspension(runtime: ReleaseRuntime, suspended: Suspension | undefined): void {
+  // What others did meanwhile is looked for.
+  if (runtime.suspended !== undefined && suspended === undefined) runtime.rechecked = false
+  runtime.suspended = suspended
+}
+
+const lookAgainMs = 10 * 60_000
+
+/** Nothing is done with what is suspended: not applied, not corrected, not pruned. How it stands is told all the same. */
+export const suspend: Step = async ({ watches }, { runtime, entry }) => {
+  const { suspended, applied } = runtime
+  if (suspended === undefined) return undefined
+  const told = toldOf(suspended)
+  const outcome = { reason: releaseReasons.suspended, requeueAfterMs: lookAgainMs }
+  if (applied === undefined) return { ...outcome, ready: false, message: `${told} What runs is not looked at until it is resumed.` }
+  const { ready, message } = assessRelease(runtime, watches)
+  if (entry.bundle.digest === applied.digest) return { ...outcome, ready, message: `${told} ${message}` }
+  return {
+    ...outcome,
+    ready: false,
+    message: `${told} Version ${entry.bundle.version} is wanted, and version ${applied.version} stays. ${message}`,
+  }
+}
+
+function toldOf({ by, reason }: Suspension): string {
+  return `Suspended by the ${by}: ${reason}${/[.!?]$/.test(reason) ? '' : '.'}`
+}
+
+/** How a suspended release stands that the channel does not have any more. */
+export function suspendedRemoval(suspended: Suspension): Outcome {
+  const message = `${toldOf(suspended)} It is not wanted any more, and stays as it is until it is resumed.`
+  return { ready: false, reason: releaseReasons.suspended, message, requeueAfterMs: lookAgainMs }
+}
+
+/** What is held at something that never ran here takes nothing. */
+export const demandKnownHold: Step = async (_services, { runtime }) => {
+  const { held } = runtime
+  if (held === undefined || held.version !== undefined) return undefined
+  return {
+    ready: false,
+    reason: releaseReasons.holdUnknown,
+    message: `The site holds it at ${held.digest}, which never ran here: nothing is taken. Hold it at a digest of its history (status.history), or resume it.`,
+    requeueAfterMs: lookAgainMs,
+  }
+}
+
+/** Has all of it done again where the site asks for that, whatever was done lately. */
+export function reconcileNow(runtime: ReleaseRuntime, site: ReleaseSite | undefined): void {
+  if (site?.reconcileAt === undefined || site.reconcileAt === runtime.reconciledAt) return
+  runtime.reconciledAt = site.reconcileAt
+  runtime.asked = true
+  runtime.failures = 0
+}
