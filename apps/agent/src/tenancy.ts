@@ -1,4 +1,4 @@
-import type { ReleaseSettings } from '@muster/api'
+import type { ReleaseTenant } from '@muster/api'
 import { isKubeError, type KubeClient, type KubeObject, type Ref } from '@muster/kube'
 import { type ClusterApi, contentOf, nameOf, objectKey, refOf } from '@muster/reconcile'
 import {
@@ -21,8 +21,6 @@ import type { Clock } from './clock.ts'
 import { codeOf, messageOf } from './error.ts'
 import type { Logger } from './logger.ts'
 import { clusterLabel } from './release/release-object.ts'
-
-export type Tenant = NonNullable<ReleaseSettings['tenant']>
 
 const fieldManager = 'muster-tenancy'
 /** Rights are looked at this often, in milliseconds, whatever happens. */
@@ -79,13 +77,13 @@ export class Tenancy {
    * @param objects of the bundle, whose definitions bring kinds that are not served yet
    * @throws KubeError
    */
-  async prepare(tenant: Tenant | undefined, objects: readonly KubeObject[], signal: AbortSignal): Promise<void> {
+  async prepare(tenant: ReleaseTenant | undefined, objects: readonly KubeObject[], signal: AbortSignal): Promise<void> {
     if (tenant === undefined) return
     await this.#inTurn(() => this.#bring(tenant, objects, signal))
   }
 
   /** Why a tenant may not write these objects now; undefined where it may. */
-  objection(tenant: Tenant, objects: readonly Ref[]): string | undefined {
+  objection(tenant: ReleaseTenant, objects: readonly Ref[]): string | undefined {
     return notGranted(tenant, objects, this.#options.clock.now(), this.#foreign.get(tenant.name))
   }
 
@@ -95,7 +93,7 @@ export class Tenancy {
   }
 
   /** Runs an apply as a tenant: rights that end meanwhile stay until it is through, for some minutes at most. */
-  async whileActing<T>(tenant: Tenant | undefined, apply: () => Promise<T>): Promise<T> {
+  async whileActing<T>(tenant: ReleaseTenant | undefined, apply: () => Promise<T>): Promise<T> {
     if (tenant === undefined) return apply()
     const { name } = tenant
     this.#acting.set(name, (this.#acting.get(name) ?? 0) + 1)
@@ -109,7 +107,7 @@ export class Tenancy {
   }
 
   /** Writes as a tenant, whatever is written. */
-  acting(tenant: Tenant): ClusterApi {
+  acting(tenant: ReleaseTenant): ClusterApi {
     const { client, namespace } = this.#options
     const as = { user: userOf(tenant.name, namespace) }
     return writingAs(client, () => as)
@@ -119,7 +117,7 @@ export class Tenancy {
    * Keeps or takes away what was applied: as the tenant where its grants still are for the object, and as the agent itself where they are
    * not any more. What is kept was within them when it was applied.
    */
-  keeping(tenant: Tenant | undefined): ClusterApi {
+  keeping(tenant: ReleaseTenant | undefined): ClusterApi {
     const { client, namespace } = this.#options
     if (tenant === undefined) return client
     const as = { user: userOf(tenant.name, namespace) }
@@ -152,7 +150,7 @@ export class Tenancy {
   }
 
   /** @returns when to look again, in milliseconds */
-  async #round(tenants: ReadonlyMap<string, Tenant>, signal: AbortSignal): Promise<number> {
+  async #round(tenants: ReadonlyMap<string, ReleaseTenant>, signal: AbortSignal): Promise<number> {
     const { clock, ended } = this.#options
     for (const tenant of tenants.values()) await this.#bring(tenant, [], signal)
     const now = clock.now()
@@ -167,7 +165,7 @@ export class Tenancy {
     return Math.max(0, Math.min(checkMs, ...(lingering ? [lingerCheckMs] : []), ...ends))
   }
 
-  async #bring(tenant: Tenant, objects: readonly KubeObject[], signal: AbortSignal): Promise<void> {
+  async #bring(tenant: ReleaseTenant, objects: readonly KubeObject[], signal: AbortSignal): Promise<void> {
     const { client, clock } = this.#options
     const now = clock.now()
     const grants = activeGrants(tenant.grants, now)
@@ -189,7 +187,7 @@ export class Tenancy {
   }
 
   /** What a tenant has now, but for namespaces that are somebody else's. */
-  #rights({ name, grants }: Tenant, types: readonly ResourceType[], now: Date): KubeObject[] {
+  #rights({ name, grants }: ReleaseTenant, types: readonly ResourceType[], now: Date): KubeObject[] {
     const foreign = this.#foreign.get(name)
     const own = activeGrants(grants, now).flatMap((grant) => {
       if (grant.namespaces === undefined || grant.namespaces.length === 0) return [grant]
@@ -200,7 +198,7 @@ export class Tenancy {
   }
 
   /** @returns whether the namespace is the tenant's: made here for it, or given to it by somebody who labelled it so */
-  async #bringNamespace(name: string, tenant: string, grants: Tenant['grants'], signal: AbortSignal): Promise<boolean> {
+  async #bringNamespace(name: string, tenant: string, grants: ReleaseTenant['grants'], signal: AbortSignal): Promise<boolean> {
     const { client, namespace } = this.#options
     // The hub refuses such grants already; a cluster does not rely on it.
     if (name === namespace || /^(kube|muster)-/.test(name)) return false
@@ -231,7 +229,7 @@ export class Tenancy {
    * Takes away rights that nothing grants any more, and the empty namespaces of tenants that are gone.
    * @returns whether something stays for now, since an apply is under way
    */
-  async #takeAway(tenants: ReadonlyMap<string, Tenant>, now: Date, signal: AbortSignal): Promise<boolean> {
+  async #takeAway(tenants: ReadonlyMap<string, ReleaseTenant>, now: Date, signal: AbortSignal): Promise<boolean> {
     const { client, logger } = this.#options
     const owned = await this.#owned(signal)
     if (owned.length === 0) return false
@@ -296,7 +294,7 @@ export class Tenancy {
 }
 
 /** The tenants that a channel knows, by name. */
-function tenantsOf(content: ChannelContent): ReadonlyMap<string, Tenant> {
+function tenantsOf(content: ChannelContent): ReadonlyMap<string, ReleaseTenant> {
   return new Map(
     content.releases.flatMap(({ settings }) => (settings?.tenant === undefined ? [] : [[settings.tenant.name, settings.tenant]])),
   )

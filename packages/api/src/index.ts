@@ -30,6 +30,7 @@ export {
   overlaySchema,
   overlayTargetSchema,
   type ReleaseSettings,
+  type ReleaseTenant,
   releaseSettingsSchema,
 } from './release-settings.ts'
 export {

@@ -187,3 +187,5 @@ export type Customization = z.infer<typeof customizationSchema>
 export type ChosenCustomization = z.infer<typeof chosenSchema>
 export type Dependency = z.infer<typeof dependencySchema>
 export type ReleaseSettings = z.infer<typeof releaseSettingsSchema>
+/** A tenant as the channel of a cluster has it. */
+export type ReleaseTenant = NonNullable<ReleaseSettings['tenant']>

@@ -7,11 +7,11 @@ import type {
   ReleaseReason,
   ReleaseReport,
   ReleaseSite,
+  ReleaseTenant,
 } from '@muster/api'
 import type { KubeObject } from '@muster/kube'
 import { HealthRules, type PlannedObject } from '@muster/reconcile'
 import type { ChannelRelease } from '@muster/trust'
-import type { Tenant } from '../tenancy.ts'
 import type { Obeyed, Suspension } from './obey.ts'
 
 /** How a release stands: what its condition `Ready` says. */
@@ -106,7 +106,7 @@ export class ReleaseRuntime {
   /** What the Release object said when it was last read: what runs, after a restart. */
   remembered: { digest: string; version: string; content: string | undefined; signedBy: readonly string[] } | undefined
   /** Whose it is, as the channel had it last. */
-  tenant: Tenant | undefined
+  tenant: ReleaseTenant | undefined
   /** Versions that were applied whole, the newest first. */
   history: readonly ReleaseHistoryEntry[] = []
   /** What the site says of it, as it was last seen. */

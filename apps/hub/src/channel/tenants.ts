@@ -1,4 +1,4 @@
-import { type Cluster, type Grant, isReservedNamespace, means, type ReleaseSettings, type Tenant, type TenantGrant } from '@muster/api'
+import { type Cluster, type Grant, isReservedNamespace, means, type ReleaseTenant, type Tenant, type TenantGrant } from '@muster/api'
 
 /** What of a cluster grants look at. */
 type Selectable = Pick<Cluster, 'metadata'>
@@ -13,7 +13,7 @@ export interface Objection {
  * A tenant as the channel of a cluster carries it: the grants that are for this cluster, without namespaces that belong to others. A
  * tenant that nobody knows is one without grants: its releases get nothing, not everything.
  */
-export function tenantIn(cluster: Selectable, name: string, tenants: readonly Tenant[]): NonNullable<ReleaseSettings['tenant']> {
+export function tenantIn(cluster: Selectable, name: string, tenants: readonly Tenant[]): ReleaseTenant {
   const tenant = tenants.find((one) => one.metadata.name === name)
   const grants = (tenant?.spec.grants ?? []).flatMap((grant): Grant[] => {
     if (!isFor(grant, cluster) || invalid(grant) !== undefined) return []
