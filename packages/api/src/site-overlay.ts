@@ -38,8 +38,6 @@ export interface SiteOverlay {
   readonly status?: z.infer<typeof status>
 }
 
-export const siteOverlaySpecSchema = spec
-
 /** A customization as releases and reports show it. */
 export const customizationReportSchema = z.strictObject({
   name: z.string().max(253),

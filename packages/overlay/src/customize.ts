@@ -9,7 +9,7 @@ import { type From, fromBundle, isRecord, type MapNode, plain, treeOf } from './
 import { type FieldOrigin, type Level, type Origin, originsOf } from './origins.ts'
 import { applyParameter, type GivenValue } from './parameters.ts'
 import { applyPatch } from './patches.ts'
-import { schemaCheck } from './schema.ts'
+import { type ReadSchema, schemaReader } from './schema.ts'
 import { describeSubject, identity, type Surroundings } from './subject.ts'
 import { applyAnnotations, applyLabels, applyReplicas } from './transformers.ts'
 
@@ -71,6 +71,7 @@ class Run {
   readonly #problems: Problem[] = []
   readonly #untouched = new Map<MapNode, KubeObjectLike>()
   #surroundings: Surroundings
+  #schemas: ReadSchema | undefined
   #items: Item[]
 
   constructor(objects: readonly KubeObjectLike[], options: CustomizeOptions) {
@@ -108,7 +109,8 @@ class Run {
   #valueOf(parameter: BundleParameter): GivenValue {
     const { name, secret = false } = parameter
     const { layers, sealed = {}, hidden = [] } = this.#options
-    const check = schemaCheck(parameter.schema)
+    this.#schemas ??= schemaReader()
+    const check = this.#schemas(parameter.schema)
     const demandFits = (value: unknown, giver: string): void => {
       const wrong = check(value)
       if (wrong !== undefined) throw new OverlayError('ValueInvalid', `the value that ${giver} gives is refused by its schema: ${wrong}.`)

@@ -5,32 +5,40 @@ import { OverlayError } from './errors.ts'
 /** A schema made ready: says what is wrong with a value, without ever saying the value. */
 export type CheckValue = (value: unknown) => string | undefined
 
+/** Makes schemas ready. */
+export type ReadSchema = (schema: unknown) => CheckValue
+
 /**
- * Makes a JSON Schema (2020-12) ready. References lead nowhere outside of it; `format` is not looked at; patterns are of the part of
+ * Makes JSON Schemas (2020-12) ready, one validator for all. References lead nowhere outside of it; `format` is not looked at; patterns are of the part of
  * regular expressions whose time is bounded.
- * @throws OverlayError `SchemaInvalid`
+ * What it gives throws OverlayError `SchemaInvalid`.
  */
-export function schemaCheck(schema: unknown): CheckValue {
+export function schemaReader(): ReadSchema {
   const ajv = new Ajv2020({
     strict: true,
     strictTypes: false,
     strictRequired: false,
     strictTuples: false,
     validateFormats: false,
+    // Keywords check themselves when they are compiled; the schema of schemas takes many times as long.
+    meta: false,
+    validateSchema: false,
     allowUnionTypes: true,
     logger: false,
     code: { regExp: Object.assign(searching, { code: 'searching' }) },
   })
-  let validate: ValidateFunction
-  try {
-    validate = ajv.compile(typeof schema === 'boolean' ? schema : { ...(schema as object) })
-  } catch (cause) {
-    throw new OverlayError('SchemaInvalid', cause instanceof Error ? cause.message : String(cause), { cause })
-  }
-  return (value) => {
-    if (validate(value)) return undefined
-    const [error] = validate.errors ?? []
-    return `${error?.instancePath ? `${error.instancePath} ` : ''}${error?.message ?? 'does not match its schema'}`
+  return (schema) => {
+    let validate: ValidateFunction
+    try {
+      validate = ajv.compile(typeof schema === 'boolean' ? schema : { ...(schema as object) })
+    } catch (cause) {
+      throw new OverlayError('SchemaInvalid', cause instanceof Error ? cause.message : String(cause), { cause })
+    }
+    return (value) => {
+      if (validate(value)) return undefined
+      const [error] = validate.errors ?? []
+      return `${error?.instancePath ? `${error.instancePath} ` : ''}${error?.message ?? 'does not match its schema'}`
+    }
   }
 }
 

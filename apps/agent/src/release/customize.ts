@@ -1,6 +1,6 @@
 import { releaseReasons } from '@muster/api'
 import type { KubeObject } from '@muster/kube'
-import { customize, type Layer, siteBounds } from '@muster/overlay'
+import type { Layer } from '@muster/overlay'
 import { SealError } from '@muster/seal'
 import { BundleRefusal, type LoadedBundle } from '../bundle-loader.ts'
 import { vouchedFor } from '../image-verdict.ts'
@@ -16,9 +16,16 @@ export async function customized(
 ): Promise<LoadedBundle> {
   const { entry, signal } = context
   const { parameters, config } = bundle.read
-  const layers = layersOf(context, bundle)
-  const sealed = entry.settings?.sealed ?? {}
-  if (parameters.length === 0 && layers.length === 0 && Object.keys(sealed).length === 0) return bundle
+  const { customize: said = [], sealed = {} } = entry.settings ?? {}
+  const { site = [] } = context
+  if (parameters.length === 0 && said.length + site.length === 0 && Object.keys(sealed).length === 0) return bundle
+  // Most clusters need none of it: it takes no memory before.
+  const { customize, siteBounds } = await import('@muster/overlay')
+  // In order of precedence: those of the channel, then the site's own, which are bounded.
+  const layers: (Layer & { site?: SiteLayer['site'] })[] = [
+    ...said,
+    ...site.map((layer) => ({ ...layer, within: siteBounds(bundle.read, layer.policies) })),
+  ]
   const { objects, problems, namespace } = customize(bundle.read.objects, {
     parameters,
     layers,
@@ -31,12 +38,6 @@ export async function customized(
   const made = objects.map(({ object }) => object)
   await vouchedFor(made, own, bundle.read, { ...services, content: context.content, runs, signal })
   return { ...bundle, objects: made as readonly KubeObject[], namespace, customizations: inForce(layers) }
-}
-
-/** In order of precedence: those of the channel, then the site's own, which are bounded. */
-function layersOf({ entry, site = [] }: ReleaseContext, bundle: LoadedBundle): (Layer & { site?: SiteLayer['site'] })[] {
-  const said = (entry.settings?.customize ?? []).map((one): Layer => one)
-  return [...said, ...site.map((layer) => ({ ...layer, within: siteBounds(bundle.read, layer.policies) }))]
 }
 
 /** In memory only. What is no text by its parameter's schema is JSON. @throws BundleRefusal */

@@ -1,10 +1,11 @@
-import { apiVersion, type Cluster, customizationsFor, type Placement, type SiteOverlay } from '@muster/api'
+import { apiVersion, type Cluster, type Placement } from '@muster/api'
 import type { ReadBundle } from '@muster/bundle'
-import { isKubeError, type KubeClient, type KubeObject } from '@muster/kube'
-import { type Customized, customize, type Layer, originText, renderYaml, siteBounds, withoutSecrets } from '@muster/overlay'
+import type { KubeObject } from '@muster/kube'
+import { type Layer, originText, renderYaml, withoutSecrets } from '@muster/overlay'
 import type { OpenOptions } from '../artifact.ts'
 import { printable, readNamedBundle } from '../bundles.ts'
 import { type Context, clientOf, withCluster } from '../context.ts'
+import { type Circumstances, customizedFor, siteLayersOf } from '../customizing.ts'
 import { Failure, UsageError } from '../errors.ts'
 import { type PlacementInFile, readPlacements } from '../placement-file.ts'
 import { plannedAsNew } from '../planned.ts'
@@ -20,27 +21,11 @@ export interface BundleRenderOptions extends OpenOptions {
   readonly output: 'yaml' | 'json'
 }
 
-/** What is known of a release in a cluster: which customizations there are, and where its objects go. */
-interface Wanted {
-  readonly name: string
-  readonly namespace: string
-  readonly layers: readonly Layer[]
-  readonly sealed: readonly string[]
-}
-
 /** `muster bundle render REF --cluster C`: what would be applied there, and which overlay made each field. */
 export async function bundleRender(context: Context, reference: string, options: BundleRenderOptions): Promise<void> {
   const { bundle } = await readNamedBundle(context, reference, options)
   const wanted = options.file === undefined ? await wantedByHub(context, bundle, options) : await wantedByFile(bundle, options)
-  const made = customize(bundle.objects, {
-    parameters: bundle.parameters,
-    layers: wanted.layers,
-    hidden: wanted.sealed,
-    namespace: wanted.namespace,
-    imageFields: bundle.config.imageFields,
-  })
-  if (made.problems.length > 0) throw new Failure(refusal(made))
-  const planned = await plannedAsNew(made, wanted.name, context.signal)
+  const planned = await plannedAsNew(customizedFor(bundle, wanted), wanted.name, context.signal)
   if (options.origins) {
     const rows = planned.flatMap(({ object: { kind, metadata }, origins }) => {
       const what = `${kind} ${metadata.namespace === undefined ? '' : `${metadata.namespace}/`}${metadata.name}`
@@ -60,11 +45,7 @@ export async function bundleRender(context: Context, reference: string, options:
   context.stdout.write(renderYaml(planned))
 }
 
-function refusal({ problems }: Customized): string {
-  return `This cannot be applied:\n${problems.map(({ message }) => `  ${printable(message)}`).join('\n')}`
-}
-
-async function wantedByHub(context: Context, bundle: ReadBundle, options: BundleRenderOptions): Promise<Wanted> {
+async function wantedByHub(context: Context, bundle: ReadBundle, options: BundleRenderOptions): Promise<Circumstances> {
   if (Object.keys(options.label ?? {}).length > 0) throw new UsageError('--label is for -f; the hub knows the labels of its clusters.')
   const name = options.release ?? bundle.config.name
   const { placement, cluster } = await withCluster(context, 'hub', async (hub) => ({
@@ -74,29 +55,23 @@ async function wantedByHub(context: Context, bundle: ReadBundle, options: Bundle
   if (cluster === undefined) throw new Failure(`The fleet has no cluster "${options.cluster}". "muster status" lists those that it has.`)
   if (placement === undefined && options.release !== undefined)
     throw new Failure(`The hub has no Placement "${name}". Give another --release, or -f FILE with one.`)
-  const { namespace = name, customize: customizations = [], sealed } = placement?.spec ?? {}
-  return {
-    name,
-    namespace,
-    layers: [...customizationsFor(cluster, customizations), ...(await siteLayers(context, bundle, name, cluster))],
-    sealed: Object.keys(sealed?.[options.cluster] ?? {}),
-  }
+  const said = placement?.spec ?? {}
+  return { name, namespace: placement?.spec.namespace ?? name, cluster, said, site: await siteLayers(context, bundle, name, cluster) }
 }
 
 /** A Placement in a file, and no instance: what pipelines look at before anything is placed. */
-async function wantedByFile(bundle: ReadBundle, options: BundleRenderOptions): Promise<Wanted> {
+async function wantedByFile(bundle: ReadBundle, options: BundleRenderOptions): Promise<Circumstances> {
   const file = options.file ?? ''
   const placements = readPlacements(await readTextFile(file, 'a Placement'), file)
   const name = options.release ?? bundle.config.name
   const placement = placements.find(({ metadata }) => metadata.name === name) ?? only(placements, options.release)
   if (placement === undefined) throw new Failure(`${file} holds no Placement "${name}". Give the name of one with --release.`)
-  const { spec } = placement
-  const cluster = { metadata: { name: options.cluster, labels: options.label ?? {} } }
   return {
     name: placement.metadata.name,
-    namespace: spec.namespace ?? placement.metadata.name,
-    layers: customizationsFor(cluster, spec.customize ?? []),
-    sealed: Object.keys(spec.sealed?.[options.cluster] ?? {}),
+    namespace: placement.spec.namespace ?? placement.metadata.name,
+    cluster: { metadata: { name: options.cluster, labels: options.label ?? {} } },
+    said: placement.spec,
+    site: [],
   }
 }
 
@@ -118,33 +93,8 @@ async function siteLayers(context: Context, bundle: ReadBundle, release: string,
     return []
   }
   try {
-    return await readSiteLayers(client, bundle, release, context.signal)
+    return await siteLayersOf(client, bundle, release, context.signal)
   } finally {
     client.close()
   }
-}
-
-async function readSiteLayers(client: KubeClient, bundle: ReadBundle, release: string, signal: AbortSignal): Promise<Layer[]> {
-  const list = async <T>(kind: string): Promise<(T & KubeObject)[]> => {
-    try {
-      return (await client.list<T & KubeObject>({ apiVersion, kind }, { signal })).items
-    } catch (error) {
-      if (isKubeError(error, 'UnknownKind')) return []
-      throw error
-    }
-  }
-  const overlays = await list<SiteOverlay>('SiteOverlay')
-  if (overlays.length === 0) return []
-  const policies = await list<Parameters<typeof siteBounds>[1][number]>('EnclavePolicy')
-  const now = Date.now()
-  return overlays
-    .filter(({ spec }) => spec.release === release && (spec.until === undefined || Date.parse(spec.until) > now))
-    .sort((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1))
-    .map(({ metadata, spec: { values, overlay } }) => ({
-      name: metadata.name,
-      level: 'site',
-      values,
-      overlay,
-      within: siteBounds(bundle, policies),
-    }))
 }

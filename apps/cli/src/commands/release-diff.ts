@@ -1,11 +1,12 @@
-import type { Placement, Release } from '@muster/api'
+import { apiVersion, type Cluster, type Placement, type Release } from '@muster/api'
 import { fieldChanges, fieldText, type ReadBundle } from '@muster/bundle'
 import type { ReleaseView } from '@muster/fleet'
-import type { KubeObject } from '@muster/kube'
+import type { KubeClient, KubeObject } from '@muster/kube'
 import { nameOf, type Preview, planRelease, previewPlan, withoutCounts } from '@muster/reconcile'
 import type { OpenOptions } from '../artifact.ts'
 import { printable, readNamedBundle } from '../bundles.ts'
-import { type Context, clientOf } from '../context.ts'
+import { type Context, clientOf, withCluster } from '../context.ts'
+import { customizedFor, siteLayersOf, withLiveSealed } from '../customizing.ts'
 import { ExitCode, Failure, UsageError } from '../errors.ts'
 import { demandReleaseName, readReleases, type WhereOptions } from '../releases.ts'
 import { isOutside, memberOf } from './join.ts'
@@ -58,9 +59,18 @@ async function diffOf(
   try {
     const { namespace, adopt = [], conflicts } = (placement?.spec ?? {}) as Partial<Placement['spec']>
     const inventory = release?.status?.inventory ?? []
-    const planned = { release: name, namespace: namespace ?? release?.spec.namespace, inventory, signal }
-    const plan = await planRelease(client, bundle.objects, planned)
-    const before = running === undefined ? undefined : await planRelease(client, running.objects, planned)
+    const about = { view, namespace: namespace ?? release?.spec.namespace ?? name }
+    const plan = await planRelease(client, ...(await inCluster(context, client, bundle, about)))
+    // The version that runs may not fit what is said now; then it is taken as it is signed.
+    const before =
+      running &&
+      (await planRelease(
+        client,
+        ...(await inCluster(context, client, running, about).catch((error: unknown) => {
+          if (!(error instanceof Failure)) throw error
+          return asSigned(running, about, signal)
+        })),
+      ))
     const last = new Map(before?.objects.map(({ key, object }) => [key, object]))
     const takeOver = { adopt, takeFrom: conflicts?.takeFrom ?? [] }
     const objects = await previewPlan(client, plan, { release: name, inventory, takeOver, last: (key) => last.get(key), signal })
@@ -68,6 +78,39 @@ async function diffOf(
   } finally {
     client.close()
   }
+}
+
+type Planned = [objects: readonly KubeObject[], options: Parameters<typeof planRelease>[2]]
+type About = { readonly view: ReleaseView; readonly namespace: string }
+
+function asSigned({ objects }: Pick<ReadBundle, 'objects'>, { view: { name, release }, namespace }: About, signal: AbortSignal): Planned {
+  const inventory = release?.status?.inventory ?? []
+  return [objects as KubeObject[], { release: name, namespace, inventory, signal }]
+}
+
+/** The bundle with what is said of it for this cluster, and by its own site. @throws Failure where that does not fit */
+async function inCluster(context: Context, client: KubeClient, bundle: ReadBundle, about: About): Promise<Planned> {
+  const { view, namespace } = about
+  const { name, placement, release } = view
+  const { signal } = context
+  const site = await siteLayersOf(client, bundle, name, signal)
+  const customizations = release?.status?.customizations ?? []
+  const unknown = placement === undefined ? customizations.filter(({ level }) => level !== 'site') : []
+  if (unknown.length > 0) {
+    const names = unknown.map((one) => one.name).join(', ')
+    context.stderr.write(`The hub is not asked, so what ${names} would make of the bundle is not in this.\n`)
+  }
+  const cluster = placement?.spec.customize === undefined ? { metadata: { name: view.cluster } } : await clusterOf(context, view.cluster)
+  const made = customizedFor(bundle, { name, namespace, cluster, said: placement?.spec ?? {}, site })
+  const [, options] = asSigned(bundle, about, signal)
+  return [await withLiveSealed(client, made, signal), { ...options, namespace: made.namespace }]
+}
+
+/** With its labels, by which customizations are chosen. */
+async function clusterOf(context: Context, name: string): Promise<Pick<Cluster, 'metadata'>> {
+  return withCluster(context, 'hub', (hub) =>
+    hub.get<Cluster & KubeObject>({ apiVersion, kind: 'Cluster', name }, { signal: context.signal }),
+  )
 }
 
 /** Which bundle is meant: the one that was named, another version of the one that is placed, or that itself. */
