@@ -1,13 +1,26 @@
 import { Controller, type EventRecorder, type InformerEvent, type KubeObject } from '@muster/kube'
-import { ApplyRefusal, applyObject, type Drift, describeDrift, entryOf, managersOf, nameOf, unionInventory } from '@muster/reconcile'
+import {
+  type Applied,
+  ApplyRefusal,
+  applyObject,
+  type Drift,
+  describeDrift,
+  entryOf,
+  managersOf,
+  nameOf,
+  pathsOf,
+  refOf,
+  unionInventory,
+} from '@muster/reconcile'
 import type { Clock } from './clock.ts'
-import { CorrectionLimit } from './drift-limit.ts'
+import { Corrections } from './corrections.ts'
 import { codeOf, messageOf } from './error.ts'
 import type { Logger } from './logger.ts'
+import { asTold, correctedIn, detectedIn } from './release/drift-tally.ts'
 import type { Releases } from './release/releases.ts'
-import type { ReleaseRuntime } from './release/runtime.ts'
+import type { ReleaseRuntime, Tracked } from './release/runtime.ts'
 import type { Tenancy } from './tenancy.ts'
-import type { Observed } from './watches.ts'
+import { isAsJudged, judgementOf, type Observed } from './watches.ts'
 
 export interface DriftKeeperOptions {
   /** As whom a release's objects are kept. */
@@ -23,11 +36,11 @@ export interface DriftKeeperOptions {
 const workers = 4
 const terminatingAgainMs = 250
 
-/** Keeps every object of every release as it was signed. */
+/** Keeps every object of every release as it was signed, or says that it is not. */
 export class DriftKeeper {
   readonly controller: Controller
   readonly #options: DriftKeeperOptions
-  readonly #limit = new CorrectionLimit()
+  readonly #corrections = new Corrections()
 
   constructor(options: DriftKeeperOptions) {
     this.#options = options
@@ -45,7 +58,7 @@ export class DriftKeeper {
     const runtime = this.#options.releases.ownerOf(object.key)
     const tracked = runtime?.tracked.get(object.key)
     if (runtime === undefined || tracked?.ownership === undefined) return
-    if (type !== 'deleted' && object.ownership === tracked.ownership && !object.added) return
+    if (type !== 'deleted' && isAsJudged(tracked, object)) return
     this.controller.enqueue(object.key)
   }
 
@@ -54,62 +67,86 @@ export class DriftKeeper {
     this.controller.enqueue(key)
   }
 
-  /** Records an object that was brought back: an event on it, and the release's tally. */
-  corrected(runtime: ReleaseRuntime, drift: Drift, object: KubeObject): void {
+  /** Takes note of what an apply or an inspection of an object that was applied before found. */
+  found(runtime: ReleaseRuntime, key: string, applied: Applied): void {
+    const { clock } = this.#options
+    const now = clock.now()
+    const { yielded = [] } = applied
+    const before = runtime.yielded.get(key) ?? []
+    if (yielded.length === 0) runtime.yielded.delete(key)
+    else runtime.yielded.set(key, yielded)
+    if (applied.difference === undefined) {
+      if (runtime.drifting.delete(key) || before.join() !== yielded.join()) this.#options.changed(runtime)
+      return
+    }
+    if (runtime.corrects) {
+      runtime.drifting.delete(key)
+      this.#corrections.record(key, { atMs: now.getTime(), managers: managersOf(applied.difference), paths: pathsOf(applied.difference) })
+      this.#fights(runtime, key, now)
+      this.#corrected(runtime, applied.difference, applied.object)
+    } else this.#detected(runtime, key, applied.difference, applied.object)
+  }
+
+  #corrected(runtime: ReleaseRuntime, drift: Drift, object: KubeObject): void {
     const { clock, events, logger, changed } = this.#options
     const note = describeDrift(drift)
-    const manager = managersOf(drift)[0]
-    runtime.drift = {
-      corrected: runtime.drift.corrected + 1,
-      lastAt: clock.now().toISOString(),
-      lastObject: nameOf(drift.ref),
-      ...(manager === undefined ? {} : { lastManager: manager }),
-    }
+    runtime.drift = correctedIn(runtime.drift, drift, clock.now())
     events.event(object, { type: 'Warning', reason: 'DriftCorrected', note, action: 'Apply' })
     logger.warn({ release: runtime.name, object: nameOf(drift.ref), managers: managersOf(drift), detail: note }, 'corrected drift')
     changed(runtime)
   }
 
+  #detected(runtime: ReleaseRuntime, key: string, drift: Drift, object: KubeObject): void {
+    const { clock, events, logger, changed } = this.#options
+    const found = asTold(drift)
+    const known = runtime.drifting.get(key)
+    if (known !== undefined && JSON.stringify(known) === JSON.stringify(found)) return
+    runtime.drifting.set(key, found)
+    runtime.drift = detectedIn(runtime.drift, drift, clock.now())
+    const note = describeDrift(drift, 'detected')
+    events.event(drift.type === 'Deleted' ? refOf(object) : object, { type: 'Warning', reason: 'DriftDetected', note, action: 'Watch' })
+    logger.warn({ release: runtime.name, object: nameOf(drift.ref), managers: managersOf(drift), detail: note }, 'detected drift')
+    changed(runtime)
+  }
+
+  /** Takes up who fights over an object, and tells of a fight when it begins. */
+  #fights(runtime: ReleaseRuntime, key: string, now: Date): void {
+    const { events, logger } = this.#options
+    const tracked = runtime.tracked.get(key)
+    const fights = this.#corrections.fights(key, now.getTime())
+    if (tracked === undefined || fights.length === 0) {
+      runtime.fights.delete(key)
+      return
+    }
+    const begins = !runtime.fights.has(key)
+    const ref = refOf(tracked.planned.object)
+    runtime.fights.set(key, fights)
+    if (!begins) return
+    const [{ manager, paths, times }] = fights as [(typeof fights)[0]]
+    const who = manager === undefined ? 'Somebody whom the API server does not name' : `Field manager "${manager}"`
+    const note = `${who} writes ${paths.join(', ')} of ${nameOf(ref)} again and again (${times} times): corrections are made ever more slowly.`
+    events.event(ref, { type: 'Warning', reason: 'Fighting', note, action: 'Apply' })
+    logger.warn({ release: runtime.name, object: nameOf(ref), manager, paths, times }, 'another controller fights over a field')
+  }
+
   async #correct(key: string, signal: AbortSignal): Promise<{ requeueAfterMs: number } | undefined> {
-    const { clock, releases, tenancy } = this.#options
+    const { clock, releases } = this.#options
     const runtime = releases.ownerOf(key)
     const tracked = runtime?.tracked.get(key)
     // Not ours any more, or being applied just now for the first time: nothing to keep it at.
     if (runtime === undefined || tracked?.ownership === undefined) return undefined
     if (runtime.suspended !== undefined) return undefined
-    const wait = this.#limit.delay(key, clock.now().getTime())
-    if (wait > 0) {
-      this.#drifting(runtime, key)
+    const wait = this.#corrections.delay(key, clock.now().getTime())
+    if (wait > 0 && runtime.corrects) {
+      this.#waits(runtime, key, tracked)
       return { requeueAfterMs: wait }
     }
     let again: number | undefined
     const done = await runtime.correct(async () => {
       try {
-        const applied = await applyObject(tenancy.keeping(runtime.tenant), tracked.planned.object, {
-          release: runtime.name,
-          accepted: true,
-          expect: 'present',
-          signal,
-        })
-        tracked.ownership = applied.ownership
-        const { uid, generation } = applied.object.metadata
-        tracked.last = {
-          ...tracked.last,
-          object: tracked.planned.object,
-          ownership: applied.ownership,
-          ...(uid === undefined ? {} : { uid }),
-        }
-        if (generation !== undefined) tracked.generation = generation
-        if (uid !== undefined && uid !== tracked.uid) {
-          tracked.uid = uid
-          if (tracked.planned.ours) runtime.inventory = unionInventory(runtime.inventory, [entryOf(applied.object, applied.ownership)])
-        }
-        runtime.drifting.delete(key)
-        if (applied.difference === undefined) return
-        this.#limit.corrected(key, clock.now().getTime())
-        this.corrected(runtime, applied.difference, applied.object)
+        await this.#apply(runtime, key, tracked, signal)
       } catch (error) {
-        this.#drifting(runtime, key)
+        this.#waits(runtime, key, tracked)
         if (error instanceof ApplyRefusal && error.code === 'Terminating') again = terminatingAgainMs
         else throw error
       }
@@ -119,9 +156,40 @@ export class DriftKeeper {
     return again === undefined ? undefined : { requeueAfterMs: again }
   }
 
-  #drifting(runtime: ReleaseRuntime, key: string): void {
+  async #apply(runtime: ReleaseRuntime, key: string, tracked: Tracked, signal: AbortSignal): Promise<void> {
+    const { tenancy, clock } = this.#options
+    const applied = await applyObject(tenancy.keeping(runtime.tenant), tracked.planned.object, {
+      release: runtime.name,
+      accepted: true,
+      expect: 'present',
+      tolerances: runtime.driftPolicy.tolerances,
+      nowMs: clock.now().getTime(),
+      inspect: !runtime.corrects,
+      signal,
+    })
+    tracked.judged = judgementOf(applied.object)
+    if (runtime.corrects) {
+      tracked.ownership = applied.ownership
+      const { uid, generation } = applied.object.metadata
+      tracked.last = {
+        ...tracked.last,
+        object: tracked.planned.object,
+        ownership: applied.ownership,
+        ...(uid === undefined ? {} : { uid }),
+      }
+      if (generation !== undefined) tracked.generation = generation
+      if (uid !== undefined && uid !== tracked.uid) {
+        tracked.uid = uid
+        if (tracked.planned.ours) runtime.inventory = unionInventory(runtime.inventory, [entryOf(applied.object, applied.ownership)])
+      }
+    }
+    this.found(runtime, key, applied)
+  }
+
+  /** It differs, and is brought back later. */
+  #waits(runtime: ReleaseRuntime, key: string, { planned }: Tracked): void {
     if (runtime.drifting.has(key)) return
-    runtime.drifting.add(key)
+    runtime.drifting.set(key, { object: nameOf(refOf(planned.object)), paths: [] })
     this.#options.changed(runtime)
   }
 }

@@ -94,7 +94,7 @@ export class ReleasesWorker {
       trust: options.trust,
       tenancy,
       rewatch: () => this.#rewatch(),
-      corrected: (runtime, drift, object) => this.#drift.corrected(runtime, drift, object),
+      found: (runtime, key, applied) => this.#drift.found(runtime, key, applied),
       suspect: (key) => this.#drift.suspect(key),
     }
     const reconciler = new ReleaseReconciler(services, options.wanted, (runtime) => {

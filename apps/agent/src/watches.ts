@@ -23,9 +23,31 @@ export interface Observed {
   readonly ownership: string
   /** The release that applied it. */
   readonly holder: string | undefined
-  /** Whether others added where only the release has a say. */
-  readonly added: boolean
+  /** What others added where only the release has a say; empty where they did not. */
+  readonly added: string
   readonly health: Health
+}
+
+/** What was said of an object when it was last looked at closely. */
+interface Judged {
+  readonly ownership?: string
+  readonly judged?: string
+}
+
+/** Whether there is nothing new about an object: it is as applied, or as it was when it was judged. */
+export function isAsJudged({ ownership, judged }: Judged, observed: Pick<Observed, 'ownership' | 'added'>): boolean {
+  return (observed.ownership === ownership && observed.added === '') || judged === `${observed.ownership} ${observed.added}`
+}
+
+/** What stands for an object as it was judged: for `isAsJudged` of what is seen later. */
+export function judgementOf(object: KubeObject): string {
+  return `${ownershipHash(object, fieldManager)} ${addedTo(object)}`
+}
+
+function addedTo(object: KubeObject): string {
+  return additionsByOthers(object, fieldManager)
+    .map(({ path, owner }) => `${path.join('/')} ${owner.manager} ${owner.time ?? ''}`)
+    .join(' ')
 }
 
 /** Judges an object as it comes from the API server, with its managedFields, so that they need not be kept. */
@@ -36,7 +58,7 @@ export function observe(object: KubeObject, judge: (object: KubeObject) => Healt
     generation: object.metadata.generation,
     ownership: ownershipHash(object, fieldManager),
     holder: holderOf(object),
-    added: additionsByOthers(object, fieldManager).length > 0,
+    added: addedTo(object),
     health: judge(object),
   }
 }

@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import { type apiVersion, conditionSchema, digestSchema, type KindDefinition, type ObjectMeta } from './kind.ts'
+import { fightSchema } from './release.ts'
 import { customizationReportSchema, maxCustomizations } from './site-overlay.ts'
 
 /** What the agent last reported of one release. The hub copies it, and adds nothing that it does not know. */
@@ -19,6 +20,8 @@ export const releaseReportSchema = z.object({
   customizations: z.array(customizationReportSchema).max(maxCustomizations).optional(),
   /** True while an owned field differs from what was signed. */
   drifted: z.boolean(),
+  /** Who else writes what is signed again and again. */
+  fights: z.array(fightSchema).max(5).optional(),
   /** Nothing is done with it, by whose word and why. */
   suspended: z.object({ by: z.enum(['site', 'hub']), reason: z.string() }).optional(),
   /** The site keeps it at this digest, whatever the hub wants. */

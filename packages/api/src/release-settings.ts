@@ -82,7 +82,13 @@ const chosenSchema = z.strictObject({
 export const dependencySchema = z.strictObject({ release: nameSchema, cluster: nameSchema.optional() })
 
 /** A field of objects, as a path such as `spec.replicas` or `spec.template.spec.containers[name=app].image`. */
-const fieldPath = text(512)
+const fieldPath = z
+  .string()
+  .max(512)
+  .regex(
+    /^\.?[A-Za-z_$][\w$-]*(?:\.[A-Za-z_$][\w$-]*|\["[^"]+"\]|\[(?:\*|[0-9]+|=[^\]"]+|[^\]"=,]+=[^\]",]*(?:,[^\]"=,]+=[^\]",]*)*)\])*$/,
+    'must be a path of a field, such as spec.replicas or spec.template.spec.containers[name=app].image',
+  )
 const objectsSchema = z.strictObject({
   /** `Deployment`, `Deployment.apps` */
   kind: text(253).optional(),

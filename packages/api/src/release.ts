@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import { type apiVersion, conditionSchema, digestSchema, type KindDefinition, type ObjectMeta } from './kind.ts'
+import { driftModes } from './release-settings.ts'
 import { maxHistory, releaseHistoryEntrySchema, releaseSiteSchema } from './release-site.ts'
 import { customizationReportSchema, maxCustomizations } from './site-overlay.ts'
 
@@ -14,6 +15,11 @@ export const inventoryEntrySchema = z.object({
   ownership: z.string().optional(),
 })
 export type InventoryEntry = z.infer<typeof inventoryEntrySchema>
+
+const differenceSchema = z.object({ object: z.string(), paths: z.array(z.string()).max(8), manager: z.string().optional() })
+
+/** Another writes the same fields again and again, so that corrections are made ever more slowly. */
+export const fightSchema = differenceSchema.extend({ times: z.int().min(1), since: z.iso.datetime() })
 
 const spec = z.object({
   bundle: z.object({ repository: z.string(), version: z.string(), digest: digestSchema }),
@@ -54,8 +60,21 @@ const status = z.object({
     .object({
       corrected: z.int().min(0),
       lastAt: z.iso.datetime().optional(),
+      /** Differences that were left as they are. */
+      detected: z.int().min(0).optional(),
       lastObject: z.string().optional(),
       lastManager: z.string().optional(),
+      /** Field managers that changed what is signed, and how often: the ten most frequent. */
+      authors: z
+        .array(z.object({ manager: z.string(), count: z.int().min(1) }))
+        .max(10)
+        .optional(),
+      mode: z.enum(driftModes).optional(),
+      /** What differs now. */
+      present: z.array(differenceSchema).max(10).optional(),
+      fights: z.array(fightSchema).max(10).optional(),
+      /** What is left to others, as that is meant. Paths are JSON pointers. */
+      tolerated: z.array(differenceSchema).max(10).optional(),
     })
     .optional(),
 })
@@ -102,6 +121,8 @@ export const releaseReasons = {
   registryUnreachable: 'RegistryUnreachable',
   /** The channel that asks for it has expired: what runs is kept, drift corrected, and nothing new is taken. */
   stale: 'Stale',
+  /** Healthy, but another controller writes what is signed again and again. */
+  fighting: 'Fighting',
   /** The tenant's grants do not have an object of the bundle; the message names it. */
   notGranted: 'NotGranted',
   /** A grant of the tenant has ended: what runs is kept as signed, and nothing new is taken. */

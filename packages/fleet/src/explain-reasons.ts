@@ -69,6 +69,14 @@ export const adviceOf: Readonly<Record<ReleaseReason, Advice>> = {
     next: 'It is kept as it is: what anybody changes of it is put back. A newer version comes when the hub places one.',
     can: () => [],
   },
+  [releaseReasons.fighting]: {
+    waits: 'Another controller writes what is signed again and again.',
+    next: 'It is put back ever more slowly, at least every five minutes. Ten minutes without a change end the fight.',
+    can: ({ name, cluster }) => [
+      [`muster kubectl ${cluster} -- get release ${name} -o yaml`, 'who fights over which fields: status.drift.fights'],
+      ['muster place -f placement.yaml', 'leave the field to it (drift.controllers, drift.ignore)'],
+    ],
+  },
   [releaseReasons.progressing]: {
     waits: 'Its objects are not all healthy yet.',
     next: 'Each change of an object is seen at once, and it is ready as soon as all are healthy. A newer version does not wait for this one.',

@@ -12,7 +12,7 @@ export interface ReleaseStatus {
   readonly ready: boolean
   readonly reason: string
   readonly message: string
-  /** `none`, `corrected 3×`, or `present` while a difference is not yet corrected. */
+  /** `none`, `corrected 3×`, `present` while a difference is not yet corrected, `fought over` while another writes it again and again. */
   readonly drift: string
   /** What is in force over the bundle there. */
   readonly customizations: readonly CustomizationReport[]
@@ -75,7 +75,7 @@ function clusterStatus(cluster: Cluster, now: Date): ClusterStatus {
       message: release.message,
       customizations: release.customizations ?? [],
       ...saidOf(release),
-      drift: release.drifted ? 'present' : release.driftCorrected > 0 ? `corrected ${release.driftCorrected}×` : 'none',
+      drift: driftOf(release),
     })),
   }
 }
@@ -86,6 +86,12 @@ function saidOf({ suspended, held }: ReleaseReport): { said?: string } {
     ...(held === undefined ? [] : [`held at ${held.version} by the site (${held.reason})`]),
   ]
   return parts.length === 0 ? {} : { said: parts.join(', ') }
+}
+
+function driftOf({ fights, drifted, driftCorrected }: ReleaseReport): string {
+  if (fights !== undefined && fights.length > 0) return 'fought over'
+  if (drifted) return 'present'
+  return driftCorrected > 0 ? `corrected ${driftCorrected}×` : 'none'
 }
 
 function byHubFirst(a: string, b: string): number {

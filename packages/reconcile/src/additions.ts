@@ -1,7 +1,8 @@
 import type { KubeObject } from '@muster/kube'
-import { below, type Fields, locate, outside, type Path, pointer, touches } from './fields.ts'
+import { below, type Fields, leaves, locate, outside, type Path, pointer, touches } from './fields.ts'
 import { groupKind } from './identity.ts'
 import { type FieldOwner, fieldOwners, ownFields } from './managed-fields.ts'
+import { isTolerated, type Tolerance, toleratesBelow } from './tolerance.ts'
 
 /** A field that someone else added where only the release has a say, or in the way of what is signed. */
 export interface Addition {
@@ -28,6 +29,13 @@ const closed: ReadonlyMap<string, readonly Path[]> = new Map<string, readonly Pa
   ['ClusterRole.rbac.authorization.k8s.io', [['f:rules']]],
   ['RoleBinding.rbac.authorization.k8s.io', [['f:subjects']]],
   ['ClusterRoleBinding.rbac.authorization.k8s.io', [['f:subjects']]],
+  ['NetworkPolicy.networking.k8s.io', [['f:spec']]],
+  ...['ValidatingAdmissionPolicy', 'MutatingAdmissionPolicy']
+    .flatMap((kind) => [kind, `${kind}Binding`])
+    .map((kind) => [`${kind}.admissionregistration.k8s.io`, [['f:spec']]] as const),
+  ...['ValidatingWebhookConfiguration', 'MutatingWebhookConfiguration'].map(
+    (kind) => [`${kind}.admissionregistration.k8s.io`, [['f:webhooks']]] as const,
+  ),
 ])
 
 /** Whether only the release has a say at a path of a kind (as `groupKind` names it). */
@@ -38,11 +46,20 @@ export function isClosed(kind: string, path: Path): boolean {
 /** The controller that fills the rules of an aggregated ClusterRole: they are meant to be its own. */
 const aggregator = 'clusterrole-aggregation-controller'
 
+/** The authority of a webhook is written by what keeps its certificate, and the API server then calls the same address by it. */
+function isCaBundle(path: Path): boolean {
+  return (
+    path[0] === 'f:webhooks' &&
+    path.length >= 3 &&
+    path.slice(2).every((element) => element === 'f:clientConfig' || element === 'f:caBundle')
+  )
+}
+
 /**
  * What others added where only `manager` has a say. A path is the topmost that the manager owns nothing of; a path that the manager
  * should own and lost is listed too, so apply first, and ask of what apply returned.
  */
-export function additionsByOthers(object: KubeObject, manager: string): Addition[] {
+export function additionsByOthers(object: KubeObject, manager: string, tolerances: readonly Tolerance[] = []): Addition[] {
   const prefixes = closed.get(groupKind(object))
   if (prefixes === undefined) return []
   const owners = fieldOwners(object)
@@ -50,7 +67,16 @@ export function additionsByOthers(object: KubeObject, manager: string): Addition
   const others = owners.filter((entry) => entry.manager !== manager && entry.manager !== aggregator && entry.subresource !== 'status')
   if (others.length === 0) return []
   const own = ownFields(object, manager) ?? {}
-  return others.flatMap((owner) => prefixes.flatMap((prefix) => addedBelow(own, owner, prefix)))
+  return others
+    .flatMap((owner) => prefixes.flatMap((prefix) => addedBelow(own, owner, prefix)))
+    .flatMap((addition) => splitAt(addition, tolerances))
+    .filter(({ path }) => !isCaBundle(path) && !isTolerated(tolerances, path))
+}
+
+/** An addition of which a part is tolerated, as its single values. */
+function splitAt({ path, owner }: Addition, tolerances: readonly Tolerance[]): Addition[] {
+  if (!toleratesBelow(tolerances, path)) return [{ path, owner }]
+  return leaves(below(owner.fields, path)).map((leaf) => ({ path: [...path, ...leaf], owner }))
 }
 
 function addedBelow(own: Fields, owner: FieldOwner, prefix: Path): Addition[] {

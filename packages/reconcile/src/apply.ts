@@ -8,9 +8,11 @@ import { type Drift, driftBetween } from './drift.ts'
 import { leaves, same, valueAt } from './fields.ts'
 import { holderOf } from './holder.ts'
 import { nameOf, refOf } from './identity.ts'
+import { inspect } from './inspect.ts'
 import { fieldOwners, ownershipHash, ownFields } from './managed-fields.ts'
 import { remake } from './recreate.ts'
 import { ApplyRefusal } from './refusal.ts'
+import { type Tolerance, tolerancesFor, yieldTolerated } from './tolerance.ts'
 
 /** What an apply did to one object. */
 export interface Applied {
@@ -22,6 +24,8 @@ export interface Applied {
   readonly ownership: string
   /** How the object was before. It is drift where the content applied is what was applied before, and an upgrade where it is not. */
   readonly difference?: Drift
+  /** Fields that others have, or took away, and that were left to them since that is tolerated; as JSON pointers. */
+  readonly yielded?: readonly string[]
 }
 
 /** What may be taken from others. Nothing, where nothing is said. */
@@ -44,6 +48,12 @@ export interface ApplyOptions {
   /** What the release applied last in this object's place: another's value in a field of it is drift, in any other a conflict. */
   readonly last?: () => Promise<KubeObject | undefined>
   readonly takeOver?: TakeOver
+  /** Fields in which a difference is meant, among those of all objects of the release. */
+  readonly tolerances?: readonly Tolerance[]
+  /** By which tolerances end, in milliseconds since 1970. Default: none ends. */
+  readonly nowMs?: number
+  /** Nothing is written: the answer says what an apply would correct. */
+  readonly inspect?: boolean
   readonly signal?: AbortSignal
 }
 
@@ -57,14 +67,17 @@ type Attempt = { readonly applied: KubeObject } | { readonly conflicts: readonly
  * others). What is not the release's is left alone and told: objects of others, fields of other managers.
  * @throws KubeError, ApplyRefusal
  */
-export async function applyObject(api: ClusterApi, object: KubeObject, options: ApplyOptions): Promise<Applied> {
+export async function applyObject(api: ClusterApi, object: KubeObject, all: ApplyOptions): Promise<Applied> {
+  const options = { ...all, tolerances: tolerancesFor(all.tolerances ?? [], refOf(object), all.nowMs ?? 0) }
   const { accepted = false, expect = 'absent' } = options
+  if (options.inspect === true) return inspect(api, object, options)
   if (expect === 'absent') {
     const made = await create(api, object, options)
     if (made !== undefined) return conclude(api, object, made, { ...options, before: 'absent' })
     return applyOver(api, object, options)
   }
-  if (accepted) return applyOver(api, object, options)
+  // What is tolerated must not be applied, which only a look at the object can say.
+  if (accepted || options.tolerances.length > 0) return applyOver(api, object, options)
   const first = await attempt(api, object, { force: false, signal: options.signal })
   if (!('applied' in first)) return applyOver(api, object, options, first)
   refuseTerminating(first.applied)
@@ -114,25 +127,32 @@ async function applyOver(api: ClusterApi, object: KubeObject, options: ApplyOpti
   }
   const standing = standingOf(before, options)
   refuseTerminating(before)
-  let result = first ?? (await attempt(api, object, { force: accepted, signal }))
+  const { object: wanted, yielded } = yieldTolerated(object, before, options.tolerances ?? [], fieldManager)
+  let result = first !== undefined && yielded.length === 0 ? first : await attempt(api, wanted, { force: accepted, signal })
   if ('conflicts' in result) {
     await judgeConflicts(result.conflicts, before, standing, options)
-    result = await attempt(api, object, { force: true, signal })
+    result = await attempt(api, wanted, { force: true, signal })
   }
   let dropped: readonly Addition[] = []
   if ('invalid' in result) {
     // An object that was never ours is not bent to what is signed: that is for people to decide.
-    const restored = standing === 'ours' || accepted ? await restore(api, before, object, signal) : undefined
+    const restored = standing === 'ours' || accepted ? await restore(api, before, wanted, signal) : undefined
     if (restored === undefined) {
       const made = await remake(api, before, object, { error: result.invalid, create: () => create(api, object, options), signal })
       return conclude(api, object, made, { ...options, before: 'absent', action: 'Recreated' })
     }
     dropped = restored
     // What was written by the way of a replace is owned only now.
-    result = await attempt(api, object, { force: true, signal })
+    result = await attempt(api, wanted, { force: true, signal })
   }
   if (!('applied' in result)) throw 'invalid' in result ? result.invalid : changedMeanwhile(object)
-  return conclude(api, object, result.applied, { ...options, before, dropped, ...(standing === 'adopted' ? { action: 'Adopted' } : {}) })
+  return conclude(api, object, result.applied, {
+    ...options,
+    before,
+    dropped,
+    yielded,
+    ...(standing === 'adopted' ? { action: 'Adopted' } : {}),
+  })
 }
 
 /** What was forced cannot be in conflict. */
@@ -193,6 +213,7 @@ interface Conclusion extends ApplyOptions {
   /** How the object was; `unread` where that was not asked. */
   readonly before: KubeObject | 'absent' | 'unread'
   readonly dropped?: readonly Addition[]
+  readonly yielded?: readonly string[]
   readonly action?: Applied['action']
 }
 
@@ -201,10 +222,10 @@ async function conclude(
   api: ClusterApi,
   object: KubeObject,
   applied: KubeObject,
-  { before, dropped = [], action, accepted, signal }: Conclusion,
+  { before, dropped = [], yielded = [], action, accepted, tolerances = [], signal }: Conclusion,
 ): Promise<Applied> {
   const known = await forgetUpdates(api, applied, signal)
-  const cleaned = await removeAdditions(api, object, known, signal)
+  const cleaned = await removeAdditions(api, object, known, tolerances, signal)
   const after = cleaned.object
   const ownership = ownershipHash(after, fieldManager)
   if (before === 'unread') return { action: action ?? 'Changed', object: after, ownership }
@@ -217,6 +238,7 @@ async function conclude(
     action: action ?? actionOf(before, after, difference),
     object: after,
     ownership,
+    yielded,
     ...(difference === undefined ? {} : { difference }),
   }
 }

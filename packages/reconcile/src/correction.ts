@@ -4,6 +4,7 @@ import { type ClusterApi, calling, fieldManager } from './cluster.ts'
 import { groupKind, nameOf, refOf } from './identity.ts'
 import { ApplyRefusal } from './refusal.ts'
 import { type Reach, restoration } from './restore.ts'
+import type { Tolerance } from './tolerance.ts'
 
 /** How often a write is tried again when the object changes meanwhile. */
 const writeAttempts = 3
@@ -78,13 +79,14 @@ export async function removeAdditions(
   api: ClusterApi,
   desired: KubeObject,
   applied: KubeObject,
+  tolerances: readonly Tolerance[],
   signal: AbortSignal | undefined,
 ): Promise<{ object: KubeObject; removed: Addition[] }> {
   const ref = refOf(desired)
   const removed: Addition[] = []
   let object = applied
   for (let attempt = 1; ; attempt++) {
-    const additions = additionsByOthers(object, fieldManager)
+    const additions = additionsByOthers(object, fieldManager, tolerances)
     const patch = removalPatch(
       object,
       additions.map((addition) => addition.path),

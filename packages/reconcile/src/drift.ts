@@ -76,13 +76,22 @@ export function managersOf(drift: Drift): string[] {
   return [...new Set(drift.changes.flatMap((change) => (change.by === undefined ? [] : [change.by.manager])))]
 }
 
+/** The paths that a drift names, each once; of an object that is gone the object itself. */
+export function pathsOf(drift: Drift): string[] {
+  return drift.type === 'Deleted' ? ['(deleted)'] : [...new Set(drift.changes.map(({ path }) => path))]
+}
+
 const maxListed = 8
 const maxNote = 1000
 
-/** One sentence for people: what changed, by whom, when. At most 1,000 characters, which an Event's note can hold. */
-export function describeDrift(drift: Drift): string {
+/**
+ * One sentence for people: what changed, by whom, when. At most 1,000 characters, which an Event's note can hold.
+ * @param outcome whether it was corrected, or only seen
+ */
+export function describeDrift(drift: Drift, outcome: 'corrected' | 'detected' = 'corrected'): string {
+  const corrected = outcome === 'corrected'
   if (drift.type === 'Deleted')
-    return `${nameOf(drift.ref)} was deleted; it was made again as signed. The API server keeps no trace of who deleted it.`
+    return `${nameOf(drift.ref)} was deleted; it ${corrected ? 'was made again as signed' : 'is left so'}. The API server keeps no trace of who deleted it.`
   const groups = new Map<string, string[]>()
   for (const change of drift.changes) {
     const by =
@@ -96,6 +105,6 @@ export function describeDrift(drift: Drift): string {
     const more = paths.length - maxListed
     return `${paths.slice(0, maxListed).join(', ')}${more > 0 ? ` and ${more} more` : ''} ${title}`
   })
-  const note = `${nameOf(drift.ref)} was brought back to what is signed: ${parts.join('; ')}.`
+  const note = `${nameOf(drift.ref)} ${corrected ? 'was brought back to' : 'is left other than'} what is signed: ${parts.join('; ')}.`
   return note.length <= maxNote ? note : `${note.slice(0, maxNote - 1)}…`
 }

@@ -4,7 +4,7 @@ export { type Applied, type ApplyOptions, applyObject, type TakeOver } from './a
 export { type ApplyPlanOptions, applyPlan } from './apply-plan.ts'
 export { type ClusterApi, fieldManager, releaseLabel } from './cluster.ts'
 export { contentOf } from './content.ts'
-export { type Drift, type DriftChange, describeDrift, type Holder, isDrifted, managersOf } from './drift.ts'
+export { type Drift, type DriftChange, describeDrift, type Holder, isDrifted, managersOf, pathsOf } from './drift.ts'
 export type { ObjectFailure } from './failure.ts'
 export { health, summarizeHealth } from './health/health.ts'
 export { type HealthRule, HealthRules } from './health/rules.ts'
@@ -27,3 +27,4 @@ export {
 export { type Preview, previewPlan, withoutCounts } from './preview.ts'
 export { type PruneOptions, type PruneResult, prune, remainingEntries } from './prune.ts'
 export { ApplyRefusal } from './refusal.ts'
+export { type PathStep, parsePath, type Tolerance } from './tolerance.ts'

@@ -1,6 +1,6 @@
-import type { KubeClient, KubeObject } from '@muster/kube'
+import type { KubeClient } from '@muster/kube'
 import type { ContentSource } from '@muster/oci'
-import type { Drift } from '@muster/reconcile'
+import type { Applied } from '@muster/reconcile'
 import type { ChannelContent, ChannelRelease } from '@muster/trust'
 import type { Clock } from '../clock.ts'
 import type { Logger } from '../logger.ts'
@@ -31,8 +31,8 @@ export interface ReleaseServices {
   readonly tenancy: Tenancy
   /** Watches exactly the kinds of which some release holds objects. */
   readonly rewatch: () => void
-  /** Tells of an object that was brought back. */
-  readonly corrected: (runtime: ReleaseRuntime, drift: Drift, object: KubeObject) => void
+  /** Tells what an apply of an object found that had been applied before. */
+  readonly found: (runtime: ReleaseRuntime, key: string, applied: Applied) => void
   /** Asks for a closer look at an object that may differ from what is signed. */
   readonly suspect: (key: string) => void
 }

@@ -20,6 +20,7 @@ import { type ChannelRelease, TrustError } from '@muster/trust'
 import { BundleRefusal, type LoadedBundle, loadBundle, refusalOf, type WantedBundle } from '../bundle-loader.ts'
 import { backoffMs } from '../clock.ts'
 import { codeOf, messageOf } from '../error.ts'
+import { judgementOf } from '../watches.ts'
 import type { ReleaseContext, ReleaseServices, Step } from './context.ts'
 import { customized } from './customize.ts'
 import { actFor } from './grant.ts'
@@ -163,11 +164,15 @@ async function applyBundle(
       return applyPlan(api, plan.objects, {
         release,
         accepted: same,
+        tolerances: runtime.driftPolicy.tolerances,
+        nowMs: clock.now().getTime(),
+        inspect: same && !runtime.corrects,
         takeOver: { adopt: entry.settings?.adopt ?? [], takeFrom: entry.settings?.conflicts?.takeFrom ?? [] },
         known: (planned) => {
           const tracked = runtime.tracked.get(planned.key)
           if (tracked !== undefined && !asked && isAsApplied(tracked, watches)) {
             keep(tracked, tracked.last)
+            runtime.drifting.delete(planned.key)
             return 'as planned'
           }
           return { expect: expected(services, context, planned), last: () => last(planned.key) }
@@ -261,7 +266,7 @@ function expected({ watches }: ReleaseServices, { runtime }: ReleaseContext, { k
   return sighting?.holder === runtime.name ? 'present' : 'absent'
 }
 
-function note({ corrected }: ReleaseServices, { runtime }: ReleaseContext, planned: PlannedObject, applied: Applied, same: boolean): void {
+function note({ found }: ReleaseServices, { runtime }: ReleaseContext, planned: PlannedObject, applied: Applied, same: boolean): void {
   const tracked = runtime.tracked.get(planned.key)
   if (tracked === undefined) return
   const { uid, generation } = applied.object.metadata
@@ -271,11 +276,12 @@ function note({ corrected }: ReleaseServices, { runtime }: ReleaseContext, plann
     ...(uid === undefined ? {} : { uid }),
     ...(generation === undefined ? {} : { generation }),
   })
-  runtime.drifting.delete(planned.key)
+  tracked.judged = judgementOf(applied.object)
   // Should this apply be ended early, prune must still know which of these the release made.
   if (planned.ours && isProtected(planned.object)) runtime.inventory = unionInventory(runtime.inventory, [entryOf(applied.object)])
   // The same content as before, and yet a difference: that happened while nobody looked.
-  if (same && applied.difference !== undefined) corrected(runtime, applied.difference, applied.object)
+  const { difference: _, ...upgraded } = applied
+  found(runtime, planned.key, same ? applied : upgraded)
 }
 
 function madeEntries(plan: Plan, applied: ReadonlyMap<string, Applied>): InventoryEntry[] {

@@ -1,4 +1,5 @@
 import { refOf } from '@muster/reconcile'
+import { isAsJudged } from '../watches.ts'
 import type { Step } from './context.ts'
 
 /** After so long, in milliseconds, the watches have seen what was applied. */
@@ -15,10 +16,10 @@ export const recheck: Step = async ({ clock, suspect, watches }, { runtime }) =>
   if (now - runtime.appliedAtMs < settleMs || (runtime.rechecked && now - runtime.recheckedAtMs < resyncMs)) return undefined
   runtime.rechecked = true
   runtime.recheckedAtMs = now
-  for (const [key, { planned, ownership }] of runtime.tracked) {
-    const observed = watches.get(refOf(planned.object))
+  for (const [key, tracked] of runtime.tracked) {
+    const observed = watches.get(refOf(tracked.planned.object))
     if (observed === 'unknown') runtime.rechecked = false
-    else if (observed === undefined || observed.ownership !== ownership || observed.added) suspect(key)
+    else if (observed === undefined || !isAsJudged(tracked, observed)) suspect(key)
   }
   return undefined
 }

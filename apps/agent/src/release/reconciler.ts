@@ -3,6 +3,9 @@ import type { ChannelContent, ChannelRelease } from '@muster/trust'
 import { assess, assessRelease } from './assess.ts'
 import type { ReleaseContext, ReleaseServices, Step } from './context.ts'
 import { waitForDependencies } from './depend.ts'
+import { driftPolicyOf } from './drift-policy.ts'
+import { endTolerances } from './end-tolerances.ts'
+import { orFighting } from './fighting.ts'
 import { orGrantEnded } from './grant.ts'
 import { recordHistory } from './history.ts'
 import { install, keepWhatRuns } from './install.ts'
@@ -17,7 +20,17 @@ import { readSite, tellSite, withSite } from './site-overlays.ts'
 import { orStale } from './stale.ts'
 
 /** The way of a release, in order. Each step does one thing and is written so that it may be repeated at any time. */
-const steps: readonly Step[] = [suspend, demandKnownHold, waitForDependencies, readSite, install, recheck, assess, pruneLeftovers]
+const steps: readonly Step[] = [
+  suspend,
+  demandKnownHold,
+  waitForDependencies,
+  readSite,
+  install,
+  endTolerances,
+  recheck,
+  assess,
+  pruneLeftovers,
+]
 
 /** Steps before anything is applied: what ran before goes on beside them. */
 const waits: ReadonlySet<Step> = new Set([demandKnownHold, waitForDependencies])
@@ -52,6 +65,7 @@ export class ReleaseReconciler {
       wanted.content.releases.find((release) => release.name === name),
       site,
     )
+    runtime.driftPolicy = driftPolicyOf(entry?.settings)
     const signal = runtime.work(stop, targetOf(entry))
     try {
       const outcome = await this.#pass(runtime, wanted, entry, site, signal)
@@ -93,7 +107,8 @@ export class ReleaseReconciler {
     reconcileNow(runtime, word)
     const expiredAt = expired ? expiresAt : undefined
     const context: ReleaseContext = { runtime, entry: obeyed.entry, site, content, expiredAt, signal, live }
-    const outcome = orStale(orGrantEnded(await this.#walk(context), this.#services, context), context.expiredAt)
+    const granted = orGrantEnded(await this.#walk(context), this.#services, context)
+    const outcome = orStale(orFighting(granted, runtime, this.#services.clock.now().getTime()), context.expiredAt)
     this.#remember(context, outcome)
     this.#tell(runtime, outcome)
     const waitMs = this.#settling(runtime, outcome)
@@ -101,7 +116,8 @@ export class ReleaseReconciler {
     if (waitMs > 0) return { ...outcome, requeueAfterMs: waitMs }
     await objects.ensure(context.entry, runtime, content.generation, { newest: bearsGeneration(content, entry.name), signal })
     await objects.write(entry.name, runtime, outcome, signal)
-    const again = outcome.requeueAfterMs ?? resyncMs
+    const { toleratedUntilMs: ends = Number.POSITIVE_INFINITY } = runtime
+    const again = Math.min(outcome.requeueAfterMs ?? resyncMs, Math.max(0, ends - this.#services.clock.now().getTime()))
     return { ...outcome, requeueAfterMs: runtime.rechecked ? again : Math.min(again, settleMs) }
   }
 

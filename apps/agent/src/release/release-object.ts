@@ -181,7 +181,7 @@ export function statusOf(
     ...(runtime.history.length === 0 ? {} : { history: [...runtime.history] }),
     ...(runtime.reconciledAt === undefined ? {} : { reconciledAt: runtime.reconciledAt }),
     inventory: runtime.inventory.map(plainEntry),
-    drift: runtime.drift,
+    drift: runtime.shownDrift,
   }
 }
 

@@ -25,7 +25,7 @@ const seen = (more: Partial<Observed> = {}): Observed => ({
   generation: 2,
   ownership: 'x',
   holder: 'shop',
-  added: false,
+  added: '',
   health: healthy,
   ...more,
 })

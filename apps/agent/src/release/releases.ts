@@ -1,6 +1,7 @@
 import type { Release } from '@muster/api'
 import type { KubeObject } from '@muster/kube'
 import { type Health, health, releaseLabel, unionInventory } from '@muster/reconcile'
+import { tallyOf } from './drift-tally.ts'
 import { expandPlanned } from './planned.ts'
 import { ReleaseRuntime } from './runtime.ts'
 
@@ -64,7 +65,7 @@ export class Releases {
     const planned = spec.content !== status?.appliedContent ? expandPlanned(spec.planned ?? []) : []
     runtime.inventory = unionInventory(planned, status?.inventory ?? [])
     runtime.announced = spec.content
-    if (status?.drift !== undefined) runtime.drift = status.drift
+    if (status?.drift !== undefined) runtime.drift = tallyOf(status.drift)
     runtime.history = status?.history ?? []
     runtime.reconciledAt = status?.reconciledAt
     runtime.site = spec.site

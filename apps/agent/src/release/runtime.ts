@@ -2,7 +2,6 @@ import { createHash } from 'node:crypto'
 import type {
   CustomizationReport,
   InventoryEntry,
-  Release,
   ReleaseHistoryEntry,
   ReleaseReason,
   ReleaseReport,
@@ -12,7 +11,12 @@ import type {
 import type { KubeObject } from '@muster/kube'
 import { HealthRules, type PlannedObject } from '@muster/reconcile'
 import type { ChannelRelease } from '@muster/trust'
+import type { Fight } from '../corrections.ts'
+import { type DriftPolicy, driftPolicyOf } from './drift-policy.ts'
+import { type Difference, type DriftTally, shownDrift } from './drift-tally.ts'
 import type { Obeyed, Suspension } from './obey.ts'
+
+const maxFightsTold = 5
 
 /** How a release stands: what its condition `Ready` says. */
 export interface Outcome {
@@ -28,6 +32,8 @@ export interface Tracked {
   readonly planned: PlannedObject
   /** What stands for "as we applied it"; absent until it was applied. */
   ownership?: string
+  /** What stands for the object as it was when drift was last looked for in it; see `isAsJudged`. */
+  judged?: string
   uid?: string
   generation?: number
   /** What was last applied in its place, whatever is wanted now. */
@@ -74,8 +80,6 @@ export interface AppliedContent {
   readonly trust: string
 }
 
-export type DriftTally = NonNullable<NonNullable<Release['status']>['drift']>
-
 /** What the agent holds in memory of one release. All of it can be read again from the cluster, the channel and the registry. */
 export class ReleaseRuntime {
   readonly name: string
@@ -101,8 +105,15 @@ export class ReleaseRuntime {
   drift: DriftTally = { corrected: 0 }
   /** What is in force over the bundle that runs. */
   customizations: readonly CustomizationReport[] = []
-  /** Keys of objects that differ from what is signed and are not corrected yet. */
-  readonly drifting = new Set<string>()
+  driftPolicy: DriftPolicy = driftPolicyOf()
+  /** When the next of what is tolerated is not any more, in milliseconds since 1970. */
+  toleratedUntilMs: number | undefined
+  /** Objects that differ from what is signed, by their keys: not corrected yet, or left so. */
+  readonly drifting = new Map<string, Difference>()
+  /** Who else writes the same fields again and again, by keys of objects. */
+  readonly fights = new Map<string, readonly Fight[]>()
+  /** Fields that are left to others as that is tolerated, by keys of objects. */
+  readonly yielded = new Map<string, readonly string[]>()
   /** What the Release object said when it was last read: what runs, after a restart. */
   remembered: { digest: string; version: string; content: string | undefined; signedBy: readonly string[] } | undefined
   /** Whose it is, as the channel had it last. */
@@ -171,11 +182,23 @@ export class ReleaseRuntime {
     }
   }
 
+  /** Whether drift is put back, and not only told. */
+  get corrects(): boolean {
+    return this.driftPolicy.mode !== 'detect'
+  }
+
+  /** Drift as it is shown in status. */
+  get shownDrift(): ReturnType<typeof shownDrift> {
+    return shownDrift(this.drift, { mode: this.driftPolicy.mode, drifting: this.drifting, fights: this.fights, yielded: this.yielded })
+  }
+
   /** Forgets what was to be kept: nothing of it is corrected any more. */
   release(): void {
     this.tracked.clear()
     this.health = HealthRules.none
     this.drifting.clear()
+    this.fights.clear()
+    this.yielded.clear()
     this.applied = undefined
     this.complete = false
   }
@@ -198,6 +221,7 @@ export class ReleaseRuntime {
       drifted: this.drifting.size > 0,
       ...(this.suspended === undefined ? {} : { suspended: this.suspended }),
       ...(this.held === undefined ? {} : { held: { ...this.held, version: this.held.version ?? 'unknown' } }),
+      ...(this.fights.size === 0 ? {} : { fights: this.shownDrift.fights?.slice(0, maxFightsTold) ?? [] }),
     }
   }
 }

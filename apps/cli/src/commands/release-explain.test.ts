@@ -38,6 +38,7 @@ function explained(reason: string, message: string, ready = false) {
 /** What is waited for, by reason: a reason that is added must be explained, and looked at here. */
 const waits: Readonly<Record<ReleaseReason, RegExp>> = {
   Healthy: /^$/,
+  Fighting: /again and again/,
   Progressing: /not all healthy yet\. The message/,
   Degraded: /says of itself that it failed/,
   ApplyFailed: /API server refused an object/,
