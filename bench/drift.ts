@@ -66,7 +66,7 @@ function service(at: number): Target {
   }
 }
 
-async function repaired(client: KubeClient, { ref, pointer, changed, isSigned }: Target, signal: AbortSignal): Promise<number> {
+export async function repaired(client: KubeClient, { ref, pointer, changed, isSigned }: Target, signal: AbortSignal): Promise<number> {
   const before = await client.get(ref, { signal })
   const watching = new AbortController()
   const either = AbortSignal.any([signal, watching.signal, AbortSignal.timeout(30_000)])

@@ -1,6 +1,6 @@
 import { availableParallelism, cpus, loadavg, release, totalmem } from 'node:os'
 
-export type Unit = 's' | 'ms' | 'MiB' | '% of a core' | 'MB/s'
+export type Unit = 's' | 'ms' | 'MiB' | '% of a core' | 'MB/s' | 'requests'
 
 /** One thing that was measured. Values are in `unit`, one per round. */
 export interface Figure {

@@ -9,7 +9,7 @@ import { end, firstLine, memory } from './program.ts'
 const namespace = 'bench-informer'
 const parallel = 24
 /** How hub and agent are started in their images. */
-const small = ['--max-semi-space-size=1', '--optimize-for-size']
+export const small = ['--max-semi-space-size=1', '--optimize-for-size']
 
 interface Sample {
   readonly peak: number

@@ -20,6 +20,7 @@ import { informer } from './informer.ts'
 import { freshInstance, purgeInstance } from './instance.ts'
 import { kills200 } from './kills.ts'
 import { push } from './push.ts'
+import { reconcile } from './reconcile.ts'
 import { registry } from './registry.ts'
 import { relocate } from './relocate.ts'
 import { up } from './up.ts'
@@ -27,12 +28,12 @@ import { verify } from './verify.ts'
 import { verifyMany } from './verify-many.ts'
 
 /** In this order: what is measured idle comes before what leaves work behind, and what needs a quiet machine last. */
-const usual: readonly Benchmark[] = [up, drift, push, verify, verifyMany, footprint, informer, registry, relocate]
+const usual: readonly Benchmark[] = [up, drift, push, verify, verifyMany, footprint, informer, registry, relocate, reconcile]
 const long: readonly Benchmark[] = [cold, kills200]
 
 const help = `Measures what Muster promises, beside its peers, on this machine. Needs root, as "muster up" does.
 
-  npm run bench                       all but the long ones (about 10 minutes)
+  npm run bench                       all but the long ones (about 25 minutes)
   npm run bench -- drift verify       these only
   npm run bench -- --cold             the first build of a machine as well
   npm run bench -- --kills            200 kills as well

@@ -74,12 +74,16 @@ export async function goProgram(source: string): Promise<string> {
   })
 }
 
-/** Builds a program as its authors do, in its own module. */
-async function buildInside({ program, version }: GoPeer, module: string, folder: string): Promise<void> {
+/** The folder of a Go module's files, which is not to be written to. */
+export async function goModule(module: string, version: string): Promise<string> {
   const { code, stdout, stderr } = await run('go', ['mod', 'download', '-json', `${module}@${version}`])
   if (code !== 0) throw new Error(`${module} ${version} cannot be fetched: ${stderr}`)
-  const { Dir } = JSON.parse(stdout) as { Dir: string }
-  await succeed('go', ['build', '-mod=readonly', '-o', folder, program], process.env, Dir)
+  return (JSON.parse(stdout) as { Dir: string }).Dir
+}
+
+/** Builds a program as its authors do, in its own module. */
+async function buildInside({ program, version }: GoPeer, module: string, folder: string): Promise<void> {
+  await succeed('go', ['build', '-mod=readonly', '-o', folder, program], process.env, await goModule(module, version))
 }
 
 /** Builds a program in a module that says what is replaced. */
