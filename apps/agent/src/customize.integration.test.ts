@@ -11,6 +11,7 @@ import {
   siteOverlayKind,
 } from '@muster/api'
 import { KubeClient, type KubeObject, loadKubeconfig, type Ref } from '@muster/kube'
+import { seal } from '@muster/seal'
 import type { ChannelRelease } from '@muster/trust'
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
 import { TestAgent } from './testing/agent.ts'
@@ -18,6 +19,7 @@ import { TestFleet } from './testing/fleet.ts'
 
 const id = randomBytes(4).toString('hex')
 const shop = `shop-${id}`
+const vault = `vault-${id}`
 const system = `agent-${id}`
 const siteNames = [`more-${id}`, `short-${id}`]
 
@@ -99,8 +101,8 @@ beforeAll(async () => {
 afterAll(async () => {
   await agent.end()
   for (const name of siteNames) await client.delete(site(name))
-  await client.delete({ apiVersion, kind: 'Release', name: shop })
-  for (const name of [shop, system]) await client.delete({ apiVersion: 'v1', kind: 'Namespace', name })
+  for (const name of [shop, vault]) await client.delete({ apiVersion, kind: 'Release', name })
+  for (const name of [shop, vault, system]) await client.delete({ apiVersion: 'v1', kind: 'Namespace', name })
   client.close()
   await fleet.close()
 })
@@ -156,6 +158,58 @@ describe('an image that an overlay brings', () => {
     await placed(image(digest))
     expect((await containerOf())?.image).toBe(`registry.example/web:2.0@${digest}`)
     await placed(undefined)
+  })
+})
+
+describe('a sealed value', () => {
+  const text = `secret-${randomBytes(8).toString('hex')}`
+  const secret: Ref = { apiVersion: 'v1', kind: 'Secret', name: 'database', namespace: vault }
+
+  it('goes where its parameter says, wherever that is, and is nowhere else', async () => {
+    const sealedYaml = `
+parameters:
+  - name: password
+    schema: {type: string, minLength: 8}
+    secret: true
+    set:
+      - {target: {kind: Secret}, path: data.password}
+      - {target: {kind: Secret}, path: data.url, template: "postgres://shop:$(value)@db"}
+`
+    const objects = 'apiVersion: v1\nkind: Secret\nmetadata: {name: database}\n'
+    const other = await fleet.publish(vault, '1.0.0', objects, { bundleYaml: sealedYaml })
+    const report = await fleet.reported(({ sealing }) => sealing !== undefined)
+    const key = report.sealing?.key
+    if (key === undefined) throw new Error('there is no sealing key')
+    const place = { cluster: fleet.cluster, release: vault, parameter: 'password' }
+    const sealed = { password: await seal(text, place, key) }
+    await fleet.channel([entry, { ...other, settings: { sealed } }])
+    await fleet.reported((one) => one.releases.some(({ name, ready }) => name === vault && ready))
+    const data = (await client.get(secret))['data'] as Record<string, string>
+    const plain = Object.fromEntries(Object.entries(data).map(([name, value]) => [name, Buffer.from(value, 'base64').toString()]))
+    expect(plain).toEqual({ password: text, url: `postgres://shop:${text}@db` })
+    const told = [
+      fleet.reports,
+      (await client.list({ apiVersion, kind: 'Release' })).items,
+      (await client.list({ apiVersion: 'events.k8s.io/v1', kind: 'Event' })).items,
+    ]
+    for (const value of [text, ...Object.values(data)]) expect(JSON.stringify(told)).not.toContain(value)
+  })
+
+  it('for another place is refused, and its text is not told', async () => {
+    const report = await fleet.reported(({ sealing }) => sealing !== undefined)
+    const key = report.sealing?.key
+    if (key === undefined) throw new Error('there is no sealing key')
+    const elsewhere = await seal(text, { cluster: fleet.cluster, release: shop, parameter: 'host' }, key)
+    const other = await fleet.publish(vault, '1.0.1', 'apiVersion: v1\nkind: Secret\nmetadata: {name: database}\n', {
+      bundleYaml:
+        'parameters: [{name: password, schema: {type: string}, secret: true, set: [{target: {kind: Secret}, path: data.password}]}]\n',
+    })
+    await fleet.channel([entry, { ...other, settings: { sealed: { password: elsewhere } } }])
+    const refused = await fleet.reported((one) =>
+      one.releases.some(({ name, reason }) => name === vault && reason === 'CustomizationInvalid'),
+    )
+    expect(refused.releases.find(({ name }) => name === vault)?.message).toContain('Seal it for where it is used')
+    expect(JSON.stringify(refused)).not.toContain(text)
   })
 })
 
