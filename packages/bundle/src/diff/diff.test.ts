@@ -203,3 +203,37 @@ webhooks: [{rules: [{apiGroups: [""], resources: [pods]}]}]
     ])
   })
 })
+
+describe('what a bundle offers to be set', () => {
+  const parameter = (name: string, more: object = {}) => ({
+    name,
+    schema: { type: 'string' },
+    set: [{ target: {}, path: 'spec' }],
+    ...more,
+  })
+  const offering = (version: string, parameters: ReadBundle['parameters'], siteOverlays: ReadBundle['config']['siteOverlays']) => ({
+    ...bundle(version, '', siteOverlays === undefined ? {} : { siteOverlays }),
+    parameters,
+  })
+
+  it('is told where it is another, and what a site may change from then on', () => {
+    const before = offering('1.0.0', [parameter('gone'), parameter('same'), parameter('size', { default: 1 })], undefined)
+    const after = offering(
+      '1.0.1',
+      [
+        parameter('key', { secret: true, description: 'For the database' }),
+        parameter('same'),
+        parameter('size', { default: 2, schema: {} }),
+      ],
+      {
+        allow: [{ kind: 'Deployment.apps', path: 'spec.replicas' }],
+      },
+    )
+    const text = diffText(diffBundles(before, after))
+    expect(text).toContain('- gone')
+    expect(text).toContain('+ key (secret, to be given): For the database')
+    expect(text).toContain('~ size: default 1 → default 2; other values are allowed')
+    expect(text).not.toContain('same')
+    expect(text).toContain('+ spec.replicas of Deployment.apps')
+  })
+})

@@ -4,6 +4,7 @@ import { describeObject, identityOf, type KubeObjectLike } from '../object.ts'
 import type { ReadBundle } from '../read.ts'
 import { type Connection, connectionsOf } from './connections.ts'
 import { type FieldChange, fieldChanges } from './fields.ts'
+import { diffOffered, type OfferedChange, siteAllowances } from './offered.ts'
 import { type Permission, permissionsOf } from './permissions.ts'
 
 export interface Release {
@@ -51,6 +52,10 @@ export interface BundleDiff {
   readonly charts: readonly ChartChange[]
   /** Of charts that both have. */
   readonly parameters: readonly ParameterChange[]
+  /** Parameters of the bundles themselves. */
+  readonly offered: readonly OfferedChange[]
+  /** What a cluster's own site may change. */
+  readonly site: { readonly added: readonly string[]; readonly removed: readonly string[] }
 }
 
 /** Compares two bundles, included ones with them. Pure; sorted, so that the same two give the same. */
@@ -65,6 +70,8 @@ export function diffBundles(from: ReadBundle, to: ReadBundle): BundleDiff {
     health: diffSets(from.health, to.health),
     charts: diffCharts(from, to),
     parameters: diffParameters(from, to),
+    offered: diffOffered(from, to),
+    site: diffSets(siteAllowances(from), siteAllowances(to)),
   }
 }
 

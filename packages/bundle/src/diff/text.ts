@@ -3,6 +3,7 @@ import { healthRuleText } from '../health.ts'
 import { connectionText } from './connections.ts'
 import { type BundleDiff, type ChartChange, type ImageChange, type ParameterChange, repositoryOf } from './diff.ts'
 import type { FieldChange } from './fields.ts'
+import { offeredText } from './offered.ts'
 import { permissionText } from './permissions.ts'
 
 const longestValue = 160
@@ -22,7 +23,8 @@ export function diffText(diff: BundleDiff): string {
     objectsText(diff),
     section('Health', signed(diff.health, healthRuleText)),
     section('Charts', diff.charts.map(chartText)),
-    section('Parameters', diff.parameters.map(parameterText)),
+    section('Parameters', [...diff.offered.map(offeredText), ...diff.parameters.map(parameterText)]),
+    section('A site may change', [...diff.site.added.map((one) => `+ ${one}`), ...diff.site.removed.map((one) => `- ${one}`)]),
   ].filter((text) => text !== '')
   const body = sections.length === 0 ? ['Nothing that runs is another: only what the bundle says of itself.\n'] : sections
   return `${title}\n\n${body.join('\n')}`
