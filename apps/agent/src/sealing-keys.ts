@@ -22,6 +22,8 @@ import { codeOf, messageOf } from './error.ts'
 import type { Logger } from './logger.ts'
 
 const secretName = 'muster-sealing-keys'
+/** The public key for whoever seals at the site, without a hub. */
+const publicName = 'muster-sealing-key'
 const day = 86_400_000
 /** A key is replaced after this long, in milliseconds. */
 const maxAgeMs = 365 * day
@@ -38,6 +40,7 @@ const maxResealed = 256
 export interface SealingSecrets {
   find(ref: Ref, options: { signal: AbortSignal }): Promise<KubeObject | undefined>
   create(object: KubeObject, options: { signal: AbortSignal; fieldManager: string }): Promise<KubeObject>
+  apply(object: KubeObject, options: { signal: AbortSignal; fieldManager: string; force: boolean }): Promise<KubeObject>
   /** Throws `Conflict` where it was changed since it was read. */
   replace(object: KubeObject, options: { signal: AbortSignal; fieldManager: string }): Promise<KubeObject>
 }
@@ -63,6 +66,8 @@ export class SealingKeys {
   readonly #options: SealingKeysOptions
   #keyring: Keyring = []
   #loading: Promise<void> | undefined
+  /** Name of the key that was last made public. */
+  #told: string | undefined
   #wake = new AbortController()
   #resealed: ClusterSealing['resealed'] = []
   /** What a value that was sealed to a retired key became, by its digest. */
@@ -147,14 +152,22 @@ export class SealingKeys {
     // What is placed here is only known by a channel; without one nothing is dropped.
     if (channel !== undefined) keyring = withoutUnused(keyring, { now, graceMs, used: keysUsedBy(channel) })
     if (stored === undefined || keyring !== known) await this.#store(stored, keyring, known, signal)
-    const before = this.#keyring[0]?.key.kid
     this.#keyring = keyring
     const present = keyring[0]?.key.kid
-    if (present !== before) {
+    if (present !== this.#told) {
+      await this.#publish(signal)
+      this.#told = present
       logger.info({ key: present, retired: keyring.length - 1 }, 'values for this cluster are sealed to this key')
       this.#anew = new Map()
       changed()
     }
+  }
+
+  async #publish(signal: AbortSignal): Promise<void> {
+    const { api, namespace } = this.#options
+    const text = JSON.stringify(this.report?.key)
+    const object = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: publicName, namespace }, data: { 'key.jwk': text } }
+    await api.apply(object, { signal, fieldManager: 'muster-agent', force: true })
   }
 
   async #store(stored: KubeObject | undefined, keyring: Keyring, known: Keyring, signal: AbortSignal): Promise<void> {

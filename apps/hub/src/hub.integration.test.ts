@@ -1,5 +1,6 @@
 import { X509Certificate } from 'node:crypto'
-import { apiVersion } from '@muster/api'
+import { apiVersion, type Tenant } from '@muster/api'
+import type { KubeObject } from '@muster/kube'
 import { Registry } from '@muster/oci'
 import { createKeyPair, createRequest } from '@muster/pki'
 import { createRoot, fetchChannel, generateKeyPair, pushChannel, signChannel } from '@muster/trust'
@@ -237,5 +238,39 @@ describe('while the registry is down', () => {
       await hub.startRegistry()
     }
     await eventually(async () => expect((await hub.channel(name)).content).toMatchObject({ generation: before.content.generation + 1 }))
+  })
+})
+
+describe('a tenant', () => {
+  it('is in the channel with the grants that are for the cluster; deleted, it is there with none', async () => {
+    const name = await hub.cluster()
+    const grant = { name: 'apps', kinds: ['*'], namespaces: [`${name}-shop`], until: '2999-01-01T00:00:00Z' }
+    const tenant = await hub.tenant([
+      { ...grant, clusters: { names: [name] } },
+      { ...grant, name: 'other', clusters: { names: ['elsewhere'] } },
+    ])
+    const { size: _, ...bundle } = await hub.bundle()
+    await hub.placement(bundle, { names: [name] }, { tenant })
+    const said = async () => (await hub.channel(name)).content.releases[0]?.settings?.tenant
+    await eventually(async () => expect(await said()).toEqual({ name: tenant, grants: [grant] }))
+    await hub.client.delete({ apiVersion, kind: 'Tenant', name: tenant })
+    await eventually(async () => expect(await said()).toEqual({ name: tenant, grants: [] }))
+  })
+
+  it('that claims another’s namespace is told, and does not get it', async () => {
+    const name = await hub.cluster()
+    const clusters = { names: [name] }
+    const grant = { name: 'apps', kinds: ['ConfigMap'], namespaces: [`${name}-shop`], clusters }
+    const names = [await hub.tenant([grant]), await hub.tenant([grant])]
+    const get = (one: string) => hub.client.get<Tenant & KubeObject>({ apiVersion, kind: 'Tenant', name: one })
+    const made = await Promise.all(names.map(get))
+    // Kubernetes tells ages in seconds: of two in the same second the first by name counts as the older.
+    const byAge = made.map(({ metadata }) => `${metadata.creationTimestamp} ${metadata.name}`).sort()
+    const [first = '', second = ''] = byAge.map((text) => text.split(' ')[1] ?? '')
+    await eventually(async () => {
+      const found = await get(second)
+      expect(found.status?.conditions).toMatchObject([{ type: 'Ready', status: 'False', reason: 'NamespaceTaken' }])
+      expect(found.status?.conditions?.[0]?.message).toContain(`belongs to tenant ${first}`)
+    })
   })
 })

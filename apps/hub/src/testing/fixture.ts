@@ -12,6 +12,7 @@ import {
   customResourceDefinition,
   type Placement,
   placementKind,
+  type Tenant,
   tenantKind,
   trustPolicyKind,
 } from '@muster/api'
@@ -57,7 +58,7 @@ export class Fixture {
   readonly registry: Registry
   #server: RegistryServer
   #hub: { readonly stop: AbortController; readonly ended: Promise<void>; readonly port: number } | undefined
-  readonly #made: { readonly kind: 'Cluster' | 'Placement'; readonly name: string }[] = []
+  readonly #made: { readonly kind: 'Cluster' | 'Placement' | 'Tenant'; readonly name: string }[] = []
   readonly #definitions: string[] = []
 
   private constructor(parts: { client: KubeClient; dir: string; authority: Authority; tls: Identity; server: RegistryServer }) {
@@ -209,15 +210,27 @@ export class Fixture {
     return name
   }
 
-  async placement(bundle: Placement['spec']['bundle'], clusters: Placement['spec']['clusters']): Promise<string> {
+  async placement(
+    bundle: Placement['spec']['bundle'],
+    clusters: Placement['spec']['clusters'],
+    more: Partial<Placement['spec']> = {},
+  ): Promise<string> {
     const name = unique('p')
     this.#made.push({ kind: 'Placement', name })
     await this.client.create({
       apiVersion,
       kind: 'Placement',
       metadata: { name },
-      spec: { bundle, namespace: 'app', clusters },
+      spec: { bundle, namespace: 'app', clusters, ...more },
     } as KubeObject)
+    return name
+  }
+
+  /** A `Tenant` with a random name. */
+  async tenant(grants: Tenant['spec']['grants']): Promise<string> {
+    const name = unique('t')
+    this.#made.push({ kind: 'Tenant', name })
+    await this.client.create({ apiVersion, kind: 'Tenant', metadata: { name }, spec: { grants } } as KubeObject)
     return name
   }
 
