@@ -96,6 +96,11 @@ export class ReleasesWorker {
       rewatch: () => this.#rewatch(),
       found: (runtime, key, applied) => this.#drift.found(runtime, key, applied),
       suspect: (key) => this.#drift.suspect(key),
+      tell: ({ name }, reason, note) => {
+        const uid = this.#objects.get(name)?.uid
+        const object = { apiVersion, kind: 'Release', metadata: { name, ...(uid === undefined ? {} : { uid }) } }
+        events.event(object, { type: 'Warning', reason, note, action: 'Rollback' })
+      },
     }
     const reconciler = new ReleaseReconciler(services, options.wanted, (runtime) => {
       this.#enqueueDependents(runtime.name)

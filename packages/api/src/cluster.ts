@@ -26,6 +26,8 @@ export const releaseReportSchema = z.object({
   suspended: z.object({ by: z.enum(['site', 'hub']), reason: z.string() }).optional(),
   /** The site keeps it at this digest, whatever the hub wants. */
   held: z.object({ digest: digestSchema, version: z.string(), reason: z.string() }).optional(),
+  /** The version that the channel wants and that failed: the last good one was taken back for it. */
+  rollback: z.object({ version: z.string(), digest: digestSchema, at: z.iso.datetime() }).optional(),
 })
 export type ReleaseReport = z.infer<typeof releaseReportSchema>
 

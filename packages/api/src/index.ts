@@ -14,6 +14,7 @@ export { type EnclavePolicy, enclavePolicyKind, enclavePolicySpecSchema } from '
 export { apiVersion, type Condition, conditionSchema, digestSchema, type KindDefinition, nameSchema, type ObjectMeta } from './kind.ts'
 export { type Placement, placementKind, placementReasons, writtenPlacementSchema } from './placement.ts'
 export { type InventoryEntry, type Release, type ReleaseReason, releaseKind, releaseReasons } from './release.ts'
+export { type GoodVersion, maxShapeLength, type Rollback } from './release-rollback.ts'
 export {
   type ChosenCustomization,
   type Customization,

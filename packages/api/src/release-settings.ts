@@ -125,8 +125,10 @@ const shared = {
   adopt: z.array(objectsSchema).max(256).optional(),
   rollout: z
     .strictObject({
-      /** How long a version may take until it is healthy. */
+      /** How long a version may take until it is healthy. Default 600. */
       progressDeadlineSeconds: z.int().min(1).max(86_400).optional(),
+      /** How long it must be healthy without a break before it counts as good. Default 10. */
+      minHealthySeconds: z.int().min(0).max(3_600).optional(),
       /** What happens then: back to the last digest that was healthy, once (the default), or nothing. */
       onFailure: z.enum(['rollback', 'stay']).optional(),
     })

@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import { type apiVersion, conditionSchema, digestSchema, type KindDefinition, type ObjectMeta } from './kind.ts'
+import { goodVersionSchema, rollbackSchema, trialSchema } from './release-rollback.ts'
 import { driftModes } from './release-settings.ts'
 import { maxHistory, releaseHistoryEntrySchema, releaseSiteSchema } from './release-site.ts'
 import { customizationReportSchema, maxCustomizations } from './site-overlay.ts'
@@ -56,6 +57,9 @@ const status = z.object({
   /** What is in force over the bundle, in order of precedence. */
   customizations: z.array(customizationReportSchema).max(maxCustomizations).optional(),
   inventory: z.array(inventoryEntrySchema).max(20_000).optional(),
+  trial: trialSchema.optional(),
+  lastGood: goodVersionSchema.optional(),
+  rollback: rollbackSchema.optional(),
   drift: z
     .object({
       corrected: z.int().min(0),
@@ -94,6 +98,10 @@ export const releaseReasons = {
   progressing: 'Progressing',
   degraded: 'Degraded',
   applyFailed: 'ApplyFailed',
+  /** Not healthy within its progress deadline; what happens then is in the message. */
+  progressDeadlineExceeded: 'ProgressDeadlineExceeded',
+  /** The version that the channel wants failed, and the last one that was healthy here runs again. */
+  rolledBack: 'RolledBack',
   /** No signature of the bundle was found. */
   signatureMissing: 'SignatureMissing',
   /** There are signatures, but none by a publisher that the channel names. */

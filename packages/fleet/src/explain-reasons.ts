@@ -102,6 +102,16 @@ export const adviceOf: Readonly<Record<ReleaseReason, Advice>> = {
     next: 'It is kept as it is: what anybody changes of it is put back. Nothing new is applied until the tenant is granted it again.',
     can: () => [tenants],
   },
+  [releaseReasons.progressDeadlineExceeded]: {
+    waits: 'A version did not become healthy in the time that it had.',
+    next: 'Where a version before it was healthy here, the agent goes back to that, once. Where there is none, or its placement says so, it stays, and is ready as soon as it is healthy. Another version is tried at once.',
+    can: (about) => [events(about), otherVersion(about)],
+  },
+  [releaseReasons.rolledBack]: {
+    waits: 'The version that is wanted did not become healthy, and the last good one runs again.',
+    next: 'What runs is kept as it is, and its drift is corrected. The version that failed is not tried again; another version, or other settings of this one, are tried at once.',
+    can: (about) => [otherVersion(about), events(about)],
+  },
   [releaseReasons.signatureMissing]: byVerification('The bundle bears no signature.', (about) => [sign(about)]),
   [releaseReasons.signatureWrongKey]: byVerification(
     'The bundle is signed, but by none of the publishers that count in this fleet.',

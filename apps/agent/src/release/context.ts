@@ -1,3 +1,4 @@
+import type { ReleaseReason } from '@muster/api'
 import type { KubeClient } from '@muster/kube'
 import type { ContentSource } from '@muster/oci'
 import type { Applied } from '@muster/reconcile'
@@ -33,6 +34,8 @@ export interface ReleaseServices {
   readonly rewatch: () => void
   /** Tells what an apply of an object found that had been applied before. */
   readonly found: (runtime: ReleaseRuntime, key: string, applied: Applied) => void
+  /** Tells of what became of a release: an event on its object. */
+  readonly tell: (runtime: ReleaseRuntime, reason: ReleaseReason, message: string) => void
   /** Asks for a closer look at an object that may differ from what is signed. */
   readonly suspect: (key: string) => void
 }
@@ -40,8 +43,12 @@ export interface ReleaseServices {
 /** One pass over one release that the channel wants. */
 export interface ReleaseContext {
   readonly runtime: ReleaseRuntime
-  /** With what the site makes different among its settings: other overlays are another target. */
+  /** What is to be, with what the site makes different among its settings: other overlays are another target. */
   readonly entry: ChannelRelease
+  /** What is asked for, by the channel or the site's hold: another than `entry` where the last good version is wanted in its place. */
+  readonly wanted: ChannelRelease
+  /** What is asked for has failed, and the last good version is wanted in its place: nothing new, and no hooks. */
+  readonly rolledBack: boolean
   /** Overlays of the site itself; nothing before they were read. */
   readonly site: readonly SiteLayer[] | undefined
   readonly content: ChannelContent

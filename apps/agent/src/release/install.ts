@@ -26,6 +26,7 @@ import { customized } from './customize.ts'
 import { actFor } from './grant.ts'
 import { isAsApplied, lastObjects } from './last-applied.ts'
 import { bearsGeneration } from './release-object.ts'
+import { entryOfGood, putOnTrial } from './rollback.ts'
 import { type AppliedContent, contentOf, type LastApplied, type Outcome, type Tracked } from './runtime.ts'
 import { waitsForChannel } from './stale.ts'
 
@@ -57,13 +58,15 @@ export const install: Step = async (services, context) => {
     await keepWhatRuns(services, context)
     return refused(error)
   }
+  if (!current) putOnTrial(context, services.clock.now())
   const outcome = await applyBundle(services, context, bundle, trust)
   if (outcome?.reason === releaseReasons.notGranted) await keepWhatRuns(services, context)
   return outcome
 }
 
 /** Whether this very bundle was applied whole before: to apply it again, such as after a restart, is nothing new. */
-function ranBefore({ runtime, entry }: ReleaseContext): boolean {
+function ranBefore({ runtime, entry, rolledBack }: ReleaseContext): boolean {
+  if (rolledBack) return true
   const { applied, remembered, held, history } = runtime
   // The site goes back to what it had: nothing new comes from a channel.
   if (held?.digest === entry.bundle.digest && history.some(({ digest }) => digest === held.digest)) return true
@@ -82,14 +85,17 @@ function refused(error: BundleRefusal): Outcome {
  */
 export async function keepWhatRuns(services: ReleaseServices, context: ReleaseContext): Promise<void> {
   const { runtime, entry, content, signal } = context
-  if (runtime.applied !== undefined || runtime.remembered === undefined) return
+  // What failed and may be taken back in part already is not put together again.
+  if (context.rolledBack || runtime.applied !== undefined || runtime.remembered === undefined) return
   const { digest, version } = runtime.remembered
   if (digest === entry.bundle.digest) return
   try {
     const trust = services.trust.key(content)
     if (trust === undefined) return
-    const bundle = await verified(services, context, { repository: entry.bundle.repository, version, digest }, true)
-    await applyBundle(services, context, bundle, trust)
+    // With what shaped it, where that is known.
+    const kept = runtime.good?.bundle.digest === digest ? { ...context, entry: entryOfGood(entry, runtime.good) } : context
+    const bundle = await verified(services, kept, { repository: kept.entry.bundle.repository, version, digest }, true)
+    await applyBundle(services, kept, bundle, trust)
   } catch (error) {
     if (signal.aborted) throw signal.reason
     services.logger.warn(
@@ -217,7 +223,7 @@ async function applyBundle(
 /** What may be made is written down before it is made: a crash leaves nothing that prune does not know. */
 async function announce(
   { objects }: ReleaseServices,
-  { runtime, entry, content: channel, signal }: ReleaseContext,
+  { runtime, wanted, content: channel, signal }: ReleaseContext,
   plan: Plan,
   content: string,
 ): Promise<void> {
@@ -225,7 +231,7 @@ async function announce(
   const grown = subtractInventory(inventory, runtime.inventory).length > 0
   runtime.inventory = inventory
   runtime.announced = content
-  await objects.ensure(entry, runtime, channel.generation, { newest: bearsGeneration(channel, entry.name), grown, signal })
+  await objects.ensure(wanted, runtime, channel.generation, { newest: bearsGeneration(channel, wanted.name), grown, signal })
 }
 
 /** From now on these objects are kept. What they are kept at is known once each was applied. */

@@ -1,6 +1,6 @@
 import type { InventoryEntry } from '@muster/api'
 import { releaseReasons } from '@muster/api'
-import { entryOf, nameOf, type PruneResult, prune, remainingEntries, subtractInventory } from '@muster/reconcile'
+import { entryOf, isProtected, nameOf, type PruneResult, prune, remainingEntries, subtractInventory } from '@muster/reconcile'
 import type { ReleaseServices, Step } from './context.ts'
 import type { Outcome, ReleaseRuntime } from './runtime.ts'
 
@@ -8,9 +8,11 @@ const lookAgainMs = 500
 const slowAgainMs = 5_000
 
 /** Deletes what an earlier version made and the present one does not have, once the present one is healthy. */
-export const pruneLeftovers: Step = async (services, { runtime, signal }) => {
+export const pruneLeftovers: Step = async (services, { runtime, rolledBack, signal }) => {
   const wanted = [...runtime.tracked.values()].filter((tracked) => tracked.planned.ours).map((tracked) => entryOf(tracked.planned.object))
-  const leftovers = subtractInventory(runtime.inventory, wanted)
+  const all = subtractInventory(runtime.inventory, wanted)
+  // What holds data outlives a version that has yet to prove itself, and one that failed: the next may want it.
+  const leftovers = rolledBack || runtime.trial !== undefined ? all.filter((entry) => !isProtected(entry)) : all
   if (leftovers.length === 0) return undefined
   const results = await pruneEntries(services, runtime, leftovers, signal)
   const remaining = remainingEntries(results)

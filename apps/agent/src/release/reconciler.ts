@@ -14,6 +14,7 @@ import { obeySite, suspensionOf } from './obey.ts'
 import { recheck, resyncMs, settleMs } from './recheck.ts'
 import { bearsGeneration } from './release-object.ts'
 import { remove } from './remove.ts'
+import { judge, obeyRollback } from './rollback.ts'
 import { Interrupted, type Outcome, type ReleaseRuntime, targetOf } from './runtime.ts'
 import { demandKnownHold, reconcileNow, suspend, suspendedRemoval, takeSuspension } from './site.ts'
 import { readSite, tellSite, withSite } from './site-overlays.ts'
@@ -105,16 +106,30 @@ export class ReleaseReconciler {
     runtime.held = obeyed.held
     takeSuspension(runtime, suspensionOf(word, entry))
     reconcileNow(runtime, word)
-    const expiredAt = expired ? expiresAt : undefined
-    const context: ReleaseContext = { runtime, entry: obeyed.entry, site, content, expiredAt, signal, live }
-    const granted = orGrantEnded(await this.#walk(context), this.#services, context)
-    const outcome = orStale(orFighting(granted, runtime, this.#services.clock.now().getTime()), context.expiredAt)
-    this.#remember(context, outcome)
+    const wanted = obeyed.entry
+    const back = obeyRollback(wanted, runtime)
+    const context: ReleaseContext = {
+      runtime,
+      entry: back ?? wanted,
+      wanted,
+      rolledBack: back !== undefined,
+      site,
+      content,
+      expiredAt: expired ? expiresAt : undefined,
+      signal,
+      live,
+    }
+    // What was decided is written down before anything is done for it.
+    if (context.rolledBack) await objects.write(entry.name, runtime, runtime.outcome, signal)
+    const walked = await this.#walk(context)
+    const judged = orGrantEnded(judge(this.#services, context, walked), this.#services, context)
+    const outcome = orStale(orFighting(judged, runtime, this.#services.clock.now().getTime()), context.expiredAt)
+    this.#remember(context, context.rolledBack ? walked : outcome)
     this.#tell(runtime, outcome)
     const waitMs = this.#settling(runtime, outcome)
     await tellSite(this.#services, context, outcome)
     if (waitMs > 0) return { ...outcome, requeueAfterMs: waitMs }
-    await objects.ensure(context.entry, runtime, content.generation, { newest: bearsGeneration(content, entry.name), signal })
+    await objects.ensure(context.wanted, runtime, content.generation, { newest: bearsGeneration(content, entry.name), signal })
     await objects.write(entry.name, runtime, outcome, signal)
     const { toleratedUntilMs: ends = Number.POSITIVE_INFINITY } = runtime
     const again = Math.min(outcome.requeueAfterMs ?? resyncMs, Math.max(0, ends - this.#services.clock.now().getTime()))
@@ -145,11 +160,11 @@ export class ReleaseReconciler {
   }
 
   /** Writes down which version is applied whole, and what became of it. */
-  #remember({ runtime, entry, content }: ReleaseContext, { reason }: Outcome): void {
+  #remember({ runtime, entry, rolledBack, content }: ReleaseContext, { reason }: Outcome): void {
     const { applied, complete, held } = runtime
     if (!complete || applied?.digest !== entry.bundle.digest) return
     const { digest, version, repository } = entry.bundle
-    const by = held?.digest === digest ? 'site' : 'channel'
+    const by = rolledBack ? 'rollback' : held?.digest === digest ? 'site' : 'channel'
     const seen = { digest, version, repository, generation: content.generation, by, outcome: reason } as const
     runtime.history = recordHistory(runtime.history, seen, this.#services.clock.now())
   }

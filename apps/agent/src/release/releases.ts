@@ -65,6 +65,9 @@ export class Releases {
     const planned = spec.content !== status?.appliedContent ? expandPlanned(spec.planned ?? []) : []
     runtime.inventory = unionInventory(planned, status?.inventory ?? [])
     runtime.announced = spec.content
+    runtime.good = status?.lastGood
+    runtime.trialBefore = status?.trial
+    runtime.rollback = status?.rollback
     if (status?.drift !== undefined) runtime.drift = tallyOf(status.drift)
     runtime.history = status?.history ?? []
     runtime.reconciledAt = status?.reconciledAt

@@ -1,15 +1,17 @@
 import { createHash } from 'node:crypto'
 import type {
   CustomizationReport,
+  GoodVersion,
   InventoryEntry,
   ReleaseHistoryEntry,
   ReleaseReason,
   ReleaseReport,
   ReleaseSite,
   ReleaseTenant,
+  Rollback,
 } from '@muster/api'
 import type { KubeObject } from '@muster/kube'
-import { HealthRules, type PlannedObject } from '@muster/reconcile'
+import { HealthRules, type PlannedObject, type Trial } from '@muster/reconcile'
 import type { ChannelRelease } from '@muster/trust'
 import type { Fight } from '../corrections.ts'
 import { type DriftPolicy, driftPolicyOf } from './drift-policy.ts'
@@ -102,6 +104,16 @@ export class ReleaseRuntime {
   outcome: Outcome | undefined
   /** What the hub was last told of it, as text. */
   told: string | undefined
+  /** The version that must show that it becomes healthy. */
+  trial: Trial | undefined
+  /** The same version, once it is healthy, for as long as it must show that it stays so. */
+  candidate: GoodVersion | undefined
+  /** What the Release object said of a trial when it was read. */
+  trialBefore: Pick<Trial, 'key' | 'startedAt'> | undefined
+  /** The last version that was healthy here. */
+  good: GoodVersion | undefined
+  /** The version that failed, and for which the last good one was taken back. */
+  rollback: Rollback | undefined
   drift: DriftTally = { corrected: 0 }
   /** What is in force over the bundle that runs. */
   customizations: readonly CustomizationReport[] = []
@@ -222,6 +234,7 @@ export class ReleaseRuntime {
       ...(this.suspended === undefined ? {} : { suspended: this.suspended }),
       ...(this.held === undefined ? {} : { held: { ...this.held, version: this.held.version ?? 'unknown' } }),
       ...(this.fights.size === 0 ? {} : { fights: this.shownDrift.fights?.slice(0, maxFightsTold) ?? [] }),
+      ...(this.rollback === undefined ? {} : { rollback: { ...this.rollback.from, at: this.rollback.at } }),
     }
   }
 }

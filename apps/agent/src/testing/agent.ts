@@ -5,6 +5,8 @@ import type { TestFleet } from './fleet.ts'
 
 const quiet = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
 
+const writes: ReadonlySet<string> = new Set(['apply', 'create', 'replace', 'patch', 'delete'])
+
 /** The agent itself in the process of a test, with a clock that the test can put forward, and a diary of what it applies. */
 export class TestAgent {
   /** Added to the time, in milliseconds. */
@@ -14,6 +16,8 @@ export class TestAgent {
   readonly #client: KubeClient
   readonly #fleet: TestFleet
   readonly #namespace: string
+  #writesLeft: number | undefined
+  #killed: (() => void) | undefined
   #running: { readonly stop: AbortController; readonly ended: Promise<void> } | undefined
 
   constructor(client: KubeClient, fleet: TestFleet, namespace: string) {
@@ -57,6 +61,29 @@ export class TestAgent {
     this.#running = undefined
   }
 
+  /**
+   * Kills the agent before its n-th write from now on, and waits for its end: nothing that it sends from there on arrives. Reports to the hub
+   * and reads do not count.
+   */
+  async killBefore(write: number): Promise<void> {
+    this.#writesLeft = write
+    await new Promise<void>((resolve) => {
+      this.#killed = resolve
+    })
+    await this.end()
+    this.#writesLeft = undefined
+  }
+
+  /** Counts a write; of an agent that is killed it throws. */
+  #count(key: string | symbol): void {
+    if (this.#writesLeft === undefined || !writes.has(String(key))) return
+    this.#writesLeft -= 1
+    if (this.#writesLeft > 0) return
+    this.#running?.stop.abort(new DOMException('killed', 'AbortError'))
+    this.#killed?.()
+    throw new DOMException('killed', 'AbortError')
+  }
+
   /** The client, noting what is applied before it is. */
   #watched(): KubeClient {
     return new Proxy(this.#client, {
@@ -64,8 +91,14 @@ export class TestAgent {
         const value: unknown = Reflect.get(target, key, target)
         if (typeof value !== 'function') return value
         const bound = value.bind(target) as (...args: unknown[]) => unknown
-        if (key !== 'apply') return bound
-        return (object: KubeObject, ...rest: unknown[]) => {
+        if (key !== 'apply') {
+          return (...args: unknown[]) => {
+            this.#count(key)
+            return bound(...args)
+          }
+        }
+        return async (object: KubeObject, ...rest: unknown[]) => {
+          this.#count(key)
           const generation = (object['data'] as { generation?: string } | undefined)?.generation
           this.applied.push(`${object.kind}/${object.metadata.name}${generation === undefined ? '' : `@${generation}`}`)
           return bound(object, ...rest)

@@ -62,6 +62,8 @@ const waits: Readonly<Record<ReleaseReason, RegExp>> = {
   HoldUnknown: /never ran there/,
   Pruning: /are being deleted/,
   PruneNeedsConsent: /must say that so much may be deleted/,
+  ProgressDeadlineExceeded: /did not become healthy in the time/,
+  RolledBack: /the last good one runs again/,
 }
 
 describe('a release explained', () => {
