@@ -50,7 +50,6 @@ export async function runAgent({ client, settings, clock, logger }: AgentOptions
     const events = new EventRecorder(client, {
       controller: 'muster.dev/agent',
       instance: settings.instance,
-      defaultNamespace: settings.namespace,
     })
     const cache = new ContentCache(join(settings.store, 'content'))
     const sitePolicies = new SitePolicyWatch(client, logger)

@@ -80,6 +80,10 @@ afterAll(async () => {
     await client.delete({ apiVersion: 'v1', kind: 'Namespace', name })
   }
   await client.delete({ apiVersion: 'v1', kind: 'Namespace', name: system })
+  const { items } = await client.list({ apiVersion: 'events.k8s.io/v1', kind: 'Event', namespace: 'default' })
+  for (const { metadata, ...event } of items)
+    if ((event['regarding'] as { name?: string } | undefined)?.name?.endsWith(id) === true)
+      await client.delete({ apiVersion: 'events.k8s.io/v1', kind: 'Event', name: metadata.name, namespace: 'default' })
   client.close()
   await fleet.close()
 })

@@ -14,6 +14,8 @@ const seriesMs = 360_000
 const seriesWriteMs = 10_000
 /** Longest note that the API server takes, in bytes. */
 const noteLimit = 1_024
+/** Where the API server takes events about objects without a namespace; elsewhere it refuses them. */
+const clusterEvents = 'default'
 /** Per object: this many events at once, then one in this time. */
 const objectBurst = 25
 const objectRefillMs = 60_000
@@ -26,8 +28,6 @@ export interface EventRecorderOptions {
   readonly controller: string
   /** Which instance of it, such as the pod's name. */
   readonly instance: string
-  /** Where events about objects without a namespace go. */
-  readonly defaultNamespace?: string | undefined
   readonly onError?: ((error: unknown) => void) | undefined
   readonly clock?: Clock | undefined
 }
@@ -159,7 +159,7 @@ export class EventRecorder {
   }
 
   #start(regarding: Record<string, string>, input: EventInput, key: string, now: number): Series {
-    const namespace = regarding['namespace'] ?? this.#options.defaultNamespace ?? 'default'
+    const namespace = regarding['namespace'] ?? clusterEvents
     const date = this.#clock.date()
     const eventTime = microTime(date)
     const hash = createHash('sha256').update(`${key}${eventTime}${this.#options.instance}`).digest('hex').slice(0, 16)
