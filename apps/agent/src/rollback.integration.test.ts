@@ -47,6 +47,9 @@ metadata: {name: data}
 spec: {accessModes: [ReadWriteOnce], storageClassName: none, resources: {requests: {storage: 1Mi}}}
 `
 const settled = (entry: ChannelRelease, more: object = {}): ChannelRelease => ({ ...entry, settings: { rollout, ...more } })
+const customized = (when: string): object => ({
+  customize: [{ name: when, level: 'all', overlay: { annotations: { 'example.test/of': when } } }],
+})
 const release = (report: ClusterReport, name = shop): ReleaseReport | undefined => report.releases.find((one) => one.name === name)
 const find = async (kind: string, name: string): Promise<KubeObject | undefined> =>
   client.find({ apiVersion: kind === 'Deployment' ? 'apps/v1' : 'v1', kind, name, namespace: shop })
@@ -99,11 +102,11 @@ describe('a version that does not become healthy in time', () => {
     expect(release(report)?.message).toMatch(/did not become healthy within 3 s: Deployment .*web.* No version before it was healthy here/)
   })
 
-  it('is taken back for the last good one, and the reason is in report, status and event', async () => {
-    good = settled(await fleet.publish(shop, '1.0.0', version('good', 0)))
+  it('is taken back for the last good one, customized as that was, and the reason is in report, status and event', async () => {
+    good = settled(await fleet.publish(shop, '1.0.0', version('good', 0)), customized('then'))
     await fleet.channel([good])
     await fleet.reported((one) => release(one)?.ready === true && release(one)?.version === '1.0.0')
-    bad = settled(await fleet.publish(shop, '2.0.0', version('bad', 1, left)))
+    bad = settled(await fleet.publish(shop, '2.0.0', version('bad', 1, left)), customized('now'))
     await fleet.channel([bad])
     const report = await fleet.reported((one) => release(one)?.reason === 'RolledBack')
     expect(release(report)).toMatchObject({
@@ -114,6 +117,7 @@ describe('a version that does not become healthy in time', () => {
     })
     expect(release(report)?.message).toMatch(/Version 2\.0\.0 did not become healthy within 3 s .* Version 1\.0\.0 runs again/)
     expect(await greeting()).toBe('good')
+    expect((await find('ConfigMap', 'greeting'))?.metadata.annotations).toMatchObject({ 'example.test/of': 'then' })
     const { spec } = (await client.get({ apiVersion, kind: 'Release', name: shop })) as unknown as Release
     expect(spec.bundle.version).toBe('2.0.0')
     await eventually(async () => (await statusOf()).conditions?.[0]?.reason === 'RolledBack')

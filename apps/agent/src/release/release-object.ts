@@ -4,7 +4,6 @@ import { type Condition, type InformerEvent, type KubeClient, type KubeObject, s
 import { fieldManager } from '@muster/reconcile'
 import type { ChannelContent, ChannelRelease } from '@muster/trust'
 import { plannedOf } from './planned.ts'
-import { proofOf } from './rollback.ts'
 import type { Outcome, ReleaseRuntime } from './runtime.ts'
 
 type Spec = Release['spec']
@@ -183,8 +182,7 @@ export function statusOf(
     ...(runtime.reconciledAt === undefined ? {} : { reconciledAt: runtime.reconciledAt }),
     inventory: runtime.inventory.map(plainEntry),
     drift: runtime.shownDrift,
-    ...proofOf(runtime),
-    ...(runtime.rollback === undefined ? {} : { rollback: runtime.rollback }),
+    ...runtime.proof,
   }
 }
 

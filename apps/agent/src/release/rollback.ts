@@ -177,21 +177,6 @@ function goneBack({ tell }: ReleaseServices, { runtime, entry }: ReleaseContext,
   return { ...outcome, ready: false, reason: releaseReasons.rolledBack, message }
 }
 
-/**
- * What is written down of trials. A version counts as good there as soon as it is healthy, so that this costs no write of its own; should it not
- * stay so, that is written down with how it stands then.
- */
-export function proofOf({ trial, good, candidate }: ReleaseRuntime): {
-  trial?: { key: string; startedAt: string }
-  lastGood?: GoodVersion
-} {
-  const lastGood = candidate ?? good
-  return {
-    ...(trial === undefined || candidate !== undefined ? {} : { trial: { key: trial.key, startedAt: trial.startedAt } }),
-    ...(lastGood === undefined ? {} : { lastGood }),
-  }
-}
-
 function rolledBackText({ from, at, message }: Rollback, { deadlineMs }: TrialLimits): string {
   return `Version ${from.version} did not become healthy within ${deadlineMs / 1000} s (until ${at}): ${message}`
 }

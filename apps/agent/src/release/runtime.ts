@@ -3,6 +3,7 @@ import type {
   CustomizationReport,
   GoodVersion,
   InventoryEntry,
+  Release,
   ReleaseHistoryEntry,
   ReleaseReason,
   ReleaseReport,
@@ -213,6 +214,20 @@ export class ReleaseRuntime {
     this.yielded.clear()
     this.applied = undefined
     this.complete = false
+  }
+
+  /**
+   * What is written down of trials. A version counts as good there as soon as it is healthy, so that this costs no write of its own; should it
+   * not stay so, that is written down with how it stands then.
+   */
+  get proof(): Pick<NonNullable<Release['status']>, 'trial' | 'lastGood' | 'rollback'> {
+    const { trial, candidate, rollback } = this
+    const lastGood = candidate ?? this.good
+    return {
+      ...(trial === undefined || candidate !== undefined ? {} : { trial: { key: trial.key, startedAt: trial.startedAt } }),
+      ...(lastGood === undefined ? {} : { lastGood }),
+      ...(rollback === undefined ? {} : { rollback }),
+    }
   }
 
   /** What the hub is told. Undefined until something is known. */
