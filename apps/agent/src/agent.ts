@@ -112,8 +112,9 @@ export async function runAgent({ client, settings, clock, logger }: AgentOptions
     const reporter = new Reporter({
       clock,
       logger,
-      collect: () =>
-        reportOf(
+      collect: () => {
+        const wanted = new Map(puller.current?.content.releases.map(({ name, bundle }) => [name, bundle]))
+        return reportOf(
           {
             cluster: access.identity.cluster,
             generation: puller.generation,
@@ -121,16 +122,13 @@ export async function runAgent({ client, settings, clock, logger }: AgentOptions
             agentVersion,
             kubernetesVersion: gitVersion,
             nodes: nodes.list(),
-            releases: worker.releases
-              .all()
-              .flatMap(
-                (runtime) => runtime.report(puller.current?.content.releases.find((entry) => entry.name === runtime.name)?.bundle) ?? [],
-              ),
+            releases: worker.releases.all().flatMap((runtime) => runtime.report(wanted.get(runtime.name)) ?? []),
             sealing: sealing.report,
             channelUnreadable: puller.trouble,
           },
           clock.now(),
-        ),
+        )
+      },
       send: (report, stop) =>
         new HubClient({ url: access.identity.hubUrl, ca: access.identity.hubCa }, userAgent(agentVersion)).report(
           report,

@@ -15,6 +15,8 @@ export interface ReporterOptions {
 const defaultIntervalMs = 10_000
 /** Changes come in bursts; they are told together after this long, in milliseconds. */
 const gatherMs = 200
+/** A report of many releases takes its time: it is made so seldom that this part of the time, at most, goes into it. */
+const share = 0.05
 
 /** Tells the hub how the cluster stands: on each change, and at an interval. A hub that is away holds up nothing here. */
 export class Reporter {
@@ -22,6 +24,8 @@ export class Reporter {
   readonly #options: ReporterOptions
   #wake = new AbortController()
   #failing = false
+  /** How long the last report took, in milliseconds. */
+  #tookMs = 0
 
   constructor(options: ReporterOptions) {
     this.#options = options
@@ -35,7 +39,7 @@ export class Reporter {
   async run(signal: AbortSignal): Promise<void> {
     const { clock, intervalMs = defaultIntervalMs } = this.#options
     while (!signal.aborted) {
-      await clock.sleep(gatherMs, signal).catch(() => undefined)
+      await clock.sleep(Math.min(intervalMs, Math.max(gatherMs, this.#tookMs / share)), signal).catch(() => undefined)
       // What changes from here on is in the next report.
       this.#wake = new AbortController()
       const sent = !signal.aborted && (await this.#report(signal))
@@ -47,7 +51,8 @@ export class Reporter {
   }
 
   async #report(signal: AbortSignal): Promise<boolean> {
-    const { collect, send, logger } = this.#options
+    const { clock, collect, send, logger } = this.#options
+    const started = clock.now().getTime()
     try {
       await send(collect(), signal)
       if (this.#failing) logger.info({}, 'the hub takes reports again')
@@ -58,6 +63,8 @@ export class Reporter {
         logger.warn({ code: codeOf(error), reason: messageOf(error) }, 'the hub does not take reports; work goes on')
       this.#failing = true
       return false
+    } finally {
+      this.#tookMs = Math.max(0, clock.now().getTime() - started)
     }
   }
 }

@@ -119,6 +119,15 @@ export class Watches {
     for (const [name, kind] of wanted) if (!this.#running.has(name)) this.#running.set(name, this.#start(kind))
   }
 
+  /** Watches the kinds of these too. */
+  add(kinds: readonly Kind[]): void {
+    if (this.#stopped) return
+    for (const kind of [...whole, ...kinds]) {
+      const name = groupKind(kind)
+      if (!this.#running.has(name)) this.#running.set(name, this.#start(kind))
+    }
+  }
+
   /** An object as last seen; `'unknown'` while its kind has not been listed yet. */
   get(ref: {
     readonly apiVersion: string

@@ -1,7 +1,7 @@
 import type http from 'node:http'
 import https from 'node:https'
 import { isIP } from 'node:net'
-import { checkServerIdentity } from 'node:tls'
+import { checkServerIdentity, createSecureContext } from 'node:tls'
 import type { Clock } from './clock.ts'
 import type { ClientConfig, Impersonation } from './config.ts'
 import { Credentials, type Material } from './credentials.ts'
@@ -190,7 +190,8 @@ export class Transport {
         keepAlive: true,
         keepAliveMsecs: 15_000,
         maxSockets: 32,
-        maxFreeSockets: 4,
+        // a burst of requests is answered by the connections of the one before: each new one costs both sides a handshake
+        maxFreeSockets: 16,
         timeout: 60_000,
       }),
       watches: new Agent({ ...tls, ...proxy, maxCachedSessions: 0, keepAlive: false }),
@@ -236,12 +237,15 @@ function retire(agent: http.Agent): void {
 function tlsOptions(config: ClientConfig, material: Material, host: string): https.AgentOptions {
   const name = config.serverName ?? host.replace(/^\[|\]$/g, '')
   return {
-    minVersion: 'TLSv1.2',
+    // one for all connections: certificates are parsed once, not for each
+    secureContext: createSecureContext({
+      minVersion: 'TLSv1.2',
+      ...(material.ca === undefined ? {} : { ca: material.ca }),
+      ...(material.certificate === undefined ? {} : { cert: material.certificate }),
+      ...(material.key === undefined ? {} : { key: material.key }),
+    }),
     // an address is never sent as SNI (RFC 6066), but the certificate must be for it
     ...(isIP(name) ? { checkServerIdentity: (_, certificate) => checkServerIdentity(name, certificate) } : { servername: name }),
-    ...(material.ca === undefined ? {} : { ca: material.ca }),
-    ...(material.certificate === undefined ? {} : { cert: material.certificate }),
-    ...(material.key === undefined ? {} : { key: material.key }),
     ...(config.insecureSkipTlsVerify ? { rejectUnauthorized: false } : {}),
   }
 }

@@ -157,10 +157,12 @@ async function applyBundle(
   await announce(services, context, plan, content)
   const result = await tenancy.whileActing(entry.settings?.tenant, () =>
     runtime.whileApplying(async () => {
+      const judged = runtime.health === bundle.health
       runtime.health = bundle.health
       track(runtime, plan, same)
       releases.index(runtime)
-      rewatch()
+      if (judged) watches.add(plan.objects.map(({ object }) => object))
+      else rewatch()
       // What was applied before the agent was started anew is compared with what is there, which must have been read for that.
       if (same)
         await watches.read(

@@ -9,6 +9,9 @@ import { ReleaseRuntime } from './runtime.ts'
 export class Releases {
   readonly #byName = new Map<string, ReleaseRuntime>()
   readonly #byObject = new Map<string, string>()
+  /** Keys of `#byObject` by release. */
+  readonly #objects = new Map<string, readonly string[]>()
+  #sorted: readonly ReleaseRuntime[] | undefined
 
   /** The runtime of a release, made when it is not known. */
   of(name: string): ReleaseRuntime {
@@ -16,6 +19,7 @@ export class Releases {
     if (known !== undefined) return known
     const made = new ReleaseRuntime(name)
     this.#byName.set(name, made)
+    this.#sorted = undefined
     return made
   }
 
@@ -23,20 +27,29 @@ export class Releases {
     return this.#byName.get(name)
   }
 
-  all(): ReleaseRuntime[] {
-    return [...this.#byName.values()].sort((a, b) => (a.name < b.name ? -1 : 1))
+  /** By name. */
+  all(): readonly ReleaseRuntime[] {
+    this.#sorted ??= [...this.#byName.values()].sort((a, b) => (a.name < b.name ? -1 : 1))
+    return this.#sorted
   }
 
   /** Removes a release of which nothing is left. */
   drop(name: string): void {
     this.#byName.delete(name)
-    for (const [key, owner] of this.#byObject) if (owner === name) this.#byObject.delete(key)
+    this.#sorted = undefined
+    this.#forget(name)
   }
 
   /** Remembers whose object it is: watch events name only the object. */
   index(runtime: ReleaseRuntime): void {
-    for (const [key, owner] of this.#byObject) if (owner === runtime.name && !runtime.tracked.has(key)) this.#byObject.delete(key)
+    this.#forget(runtime.name)
     for (const key of runtime.tracked.keys()) this.#byObject.set(key, runtime.name)
+    this.#objects.set(runtime.name, [...runtime.tracked.keys()])
+  }
+
+  #forget(name: string): void {
+    for (const key of this.#objects.get(name) ?? []) if (this.#byObject.get(key) === name) this.#byObject.delete(key)
+    this.#objects.delete(name)
   }
 
   /** The release that keeps an object. */
