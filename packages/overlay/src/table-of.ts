@@ -24,11 +24,11 @@ export function tableOf(openapi: unknown): KindTable {
   const useful = usefulTypes(definitions)
   const wanted = new Map<string, string>()
   for (const [name, definition] of definitions) {
-    if (!useful.has(name)) continue
+    if (!useful.has(name) || !isOwn(name)) continue
     for (const gvk of list(definition['x-kubernetes-group-version-kind'])) {
       const { group, version, kind } = record(gvk)
-      // Options of deletion and events of a watch are listed with every group; nobody keeps a list as an object.
-      if (/\.apimachinery\./.test(name) || name.endsWith('List')) continue
+      // Nobody keeps a list as an object.
+      if (name.endsWith('List')) continue
       wanted.set(`${group ? `${String(group)}/` : ''}${String(version)}/${String(kind)}`, name)
     }
   }
@@ -50,6 +50,11 @@ export function tableOf(openapi: unknown): KindTable {
   }
   const kinds = Object.fromEntries([...wanted].sort(([a], [b]) => (a < b ? -1 : 1)).map(([kind, name]) => [kind, numberOf(name)]))
   return { kinds, types, clusterScoped: clusterScopedKinds(record(openapi)) }
+}
+
+/** Whether a type is Kubernetes' own, and not of a definition that somebody installed. */
+function isOwn(name: string): boolean {
+  return /^io\.k8s\.(?:api|apiextensions-apiserver|kube-aggregator)\./.test(name)
 }
 
 function fieldType(schema: Json, number: (target: string) => number): FieldType | undefined {
@@ -102,14 +107,20 @@ function target(schema: Json): string | undefined {
 }
 
 function clusterScopedKinds(openapi: Json): string[] {
+  const own = new Set<string>()
+  for (const [name, definition] of records(openapi['definitions']))
+    if (isOwn(name)) for (const gvk of list(definition['x-kubernetes-group-version-kind'])) own.add(kindName(record(gvk)))
   const scoped = new Set<string>()
   for (const [path, operations] of records(openapi['paths'])) {
     if (!path.endsWith('/{name}') || path.includes('/watch/') || path.includes('/namespaces/{namespace}/')) continue
     const gvk = record(record(operations['get'])['x-kubernetes-group-version-kind'])
-    const group = String(gvk['group'] ?? '')
-    if (typeof gvk['kind'] === 'string') scoped.add(group === '' ? gvk['kind'] : `${gvk['kind']}.${group}`)
+    if (own.has(kindName(gvk))) scoped.add(kindName(gvk))
   }
   return [...scoped].sort()
+}
+
+function kindName({ group, kind }: Json): string {
+  return group ? `${String(kind)}.${String(group)}` : String(kind)
 }
 
 function record(value: unknown): Json {
