@@ -206,7 +206,7 @@ describe('a release of a tenant', { timeout: 120_000 }, () => {
 
   it('is kept as signed after the end of its grant: rights go, drift is corrected, nothing new is taken, also after a restart', async () => {
     const entry = await fleet.publish(shop, '2.0.0', configMap('kept'))
-    const until = new Date(Date.now() + 8_000).toISOString()
+    const until = new Date(Date.now() + 12_000).toISOString()
     await placed(entry, [{ ...apps, until }], 'Healthy')
     const ended = release(await fleet.reported((one) => release(one)?.reason === 'GrantEnded'))
     expect(ended).toMatchObject({ ready: true, version: '2.0.0' })
@@ -259,7 +259,7 @@ describe('a grant that ends in the middle of an apply', { timeout: 60_000 }, () 
   it('ends when the apply is through: its rights stay until then, and not longer', async () => {
     const name = `late-${id}`
     const account = `system:serviceaccount:${system}:muster-tenant-${name}`
-    const until = new Date(Date.now() + 2_000).toISOString()
+    const until = new Date(Date.now() + 5_000).toISOString()
     const grants: Grant[] = [{ name: 'late', kinds: ['ConfigMap'], namespaces: [`late-${id}`], until }]
     const settings = { tenant: { name, grants } }
     const content = { releases: [{ name: 'late', settings }] } as unknown as ChannelContent
