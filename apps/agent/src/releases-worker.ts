@@ -2,12 +2,14 @@ import { isDeepStrictEqual } from 'node:util'
 import { apiVersion, type Release } from '@muster/api'
 import { Controller, type EventRecorder, Informer, type KubeClient, type Runnable } from '@muster/kube'
 import { entryRef } from '@muster/reconcile'
+import type { ChannelContent } from '@muster/trust'
 import type { Clock } from './clock.ts'
 import { DriftKeeper } from './drift-keeper.ts'
 import { codeOf, messageOf } from './error.ts'
 import type { Logger } from './logger.ts'
 import type { AcceptedChannel } from './puller.ts'
 import type { ReleaseServices } from './release/context.ts'
+import { Handover } from './release/handover.ts'
 import { ReleaseReconciler, type Wanted } from './release/reconciler.ts'
 import { clusterLabel, type LiveRelease, liveOf, ReleaseObjects } from './release/release-object.ts'
 import { Releases } from './release/releases.ts'
@@ -46,6 +48,7 @@ export class ReleasesWorker {
   readonly #controller: Controller
   readonly #objects: ReleaseObjects
   readonly #siteOverlays: SiteOverlays
+  #handover: { readonly content: ChannelContent; readonly rules: Handover } | undefined
   readonly #releaseInformer: Informer<LiveRelease>
 
   constructor(options: ReleasesWorkerOptions) {
@@ -95,6 +98,8 @@ export class ReleasesWorker {
       tenancy,
       rewatch: () => this.#rewatch(),
       found: (runtime, key, applied) => this.#drift.found(runtime, key, applied),
+      handover: (content) => this.#handoverUnder(content),
+      wake: (name) => this.#controller.enqueue(name),
       suspect: (key) => this.#drift.suspect(key),
       tell: ({ name }, reason, note) => {
         const uid = this.#objects.get(name)?.uid
@@ -170,6 +175,12 @@ export class ReleasesWorker {
   /** Looks at every release again: something changed that concerns them all. */
   lookAgain(): void {
     for (const runtime of this.releases.all()) this.#controller.enqueue(runtime.name)
+  }
+
+  /** The rules of handover under a channel, made once for each. */
+  #handoverUnder(content: ChannelContent): Handover {
+    if (this.#handover?.content !== content) this.#handover = { content, rules: new Handover(content, this.releases) }
+    return this.#handover.rules
   }
 
   #rewatch(): void {

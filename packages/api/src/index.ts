@@ -37,6 +37,7 @@ export {
 export {
   type HistoryCause,
   maxHistory,
+  maxNeedsConsent,
   type PlacementHistoryEntry,
   type ReleaseHistoryEntry,
   type ReleaseSite,

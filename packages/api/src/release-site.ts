@@ -3,6 +3,9 @@ import { digestSchema } from './kind.ts'
 
 const reason = z.string().min(1).max(1024)
 
+/** Objects that are named in `status.needsConsent`, and that one consent may name. */
+export const maxNeedsConsent = 64
+
 /**
  * What a site says of a release in its own cluster, whatever the hub wants: `spec.site` of a Release, written by people and by `muster release`,
  * read by the agent, and shown in every report.
@@ -12,6 +15,18 @@ export const releaseSiteSchema = z.strictObject({
   suspend: z.strictObject({ reason, since: z.iso.datetime().optional() }).optional(),
   /** It stays at this digest, which ran here before, or is wanted now. */
   hold: z.strictObject({ digest: digestSchema, reason, since: z.iso.datetime().optional() }).optional(),
+  /**
+   * What may be deleted that `status.needsConsent` names: by uid, so that it counts for these very objects and no other, and, where one version
+   * takes away a large share, by the digest that it has.
+   */
+  consent: z
+    .strictObject({
+      uids: z.array(z.string().min(1).max(64)).max(maxNeedsConsent).optional(),
+      digest: digestSchema.optional(),
+      reason,
+      since: z.iso.datetime().optional(),
+    })
+    .optional(),
   /** Do all of it now: verify, apply, compare. A new time asks anew; `status.reconciledAt` answers with it. */
   reconcileAt: z.iso.datetime().optional(),
 })

@@ -1,8 +1,8 @@
 import * as z from 'zod'
 import { type apiVersion, conditionSchema, digestSchema, type KindDefinition, type ObjectMeta } from './kind.ts'
 import { goodVersionSchema, rollbackSchema, trialSchema } from './release-rollback.ts'
-import { driftModes } from './release-settings.ts'
-import { maxHistory, releaseHistoryEntrySchema, releaseSiteSchema } from './release-site.ts'
+import { driftModes, placementSettings } from './release-settings.ts'
+import { maxHistory, maxNeedsConsent, releaseHistoryEntrySchema, releaseSiteSchema } from './release-site.ts'
 import { customizationReportSchema, maxCustomizations } from './site-overlay.ts'
 
 /** An object that a release made: what prune may delete, and nothing else. */
@@ -37,6 +37,8 @@ const spec = z.object({
     .array(z.object({ apiVersion: z.string(), kind: z.string(), namespace: z.string().optional(), names: z.array(z.string()).max(20_000) }))
     .max(4_096)
     .optional(),
+  /** How its objects may go, as its placement says: kept here, since the channel does not say it any more when they are to. */
+  prune: placementSettings.prune,
   /** What the site says, beside the agent, which owns all else. */
   site: releaseSiteSchema.optional(),
 })
@@ -52,6 +54,16 @@ const status = z.object({
   signedBy: z.array(z.string()).optional(),
   /** Versions that were applied whole, the newest first. */
   history: z.array(releaseHistoryEntrySchema).max(maxHistory).optional(),
+  /** What waits to be deleted until somebody consents (`muster release consent`). */
+  needsConsent: z
+    .object({
+      /** The version that takes away a large share of the objects. */
+      digest: digestSchema.optional(),
+      /** How many objects wait, and the first of them. */
+      count: z.int().min(1),
+      objects: z.array(inventoryEntrySchema).max(maxNeedsConsent),
+    })
+    .optional(),
   /** The last `spec.site.reconcileAt` that was done. */
   reconciledAt: z.iso.datetime().optional(),
   /** What is in force over the bundle, in order of precedence. */
@@ -142,6 +154,8 @@ export const releaseReasons = {
   pruning: 'Pruning',
   /** The prune is larger than the share that the cluster allows and waits for consent. */
   pruneNeedsConsent: 'PruneNeedsConsent',
+  /** With what is to be deleted goes what nobody could bring back, such as data: it waits for consent. */
+  protectedNeedsConsent: 'ProtectedNeedsConsent',
 } as const
 export type ReleaseReason = (typeof releaseReasons)[keyof typeof releaseReasons]
 

@@ -9,6 +9,7 @@ export type FleetErrorCode =
   | 'MemberElsewhere'
   | 'UnknownBundle'
   | 'UnknownRelease'
+  | 'NeedsConsent'
   | 'UnknownVersion'
   | 'KeysDamaged'
 

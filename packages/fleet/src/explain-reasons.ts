@@ -53,6 +53,10 @@ const policies = ({ cluster }: Circumstances): Suggestion => [
   "what the site asks; the hub's own: muster kubectl hub -- get trustpolicies -o yaml",
 ]
 const tenants: Suggestion = ['muster tenant list', 'what tenants were granted, where, and until when']
+const consent = ({ name, cluster }: Circumstances): Suggestion => [
+  `muster release consent ${name} --cluster ${cluster} --reason TEXT`,
+  'consent to the loss of what waits, and of nothing else',
+]
 const fleet: Suggestion = ['muster status', 'how the clusters stand, and how old that is']
 
 const refusedAgain =
@@ -195,13 +199,22 @@ export const adviceOf: Readonly<Record<ReleaseReason, Advice>> = {
   },
   [releaseReasons.pruneNeedsConsent]: {
     waits: 'Somebody must say that so much may be deleted at once.',
-    next: 'Nothing is deleted, and drift is corrected, until that is said or the release is wanted again.',
+    next: 'Nothing is deleted, and drift is corrected, until that is said or the objects are wanted again.',
     can: (about) => [
       [
         `muster kubectl hub -- annotate cluster ${about.cluster} muster.dev/prune-consent=GENERATION`,
         'consent to what this generation of the channel takes away',
       ],
+      consent(about),
       [`muster place ${about.name} --on ${about.cluster}`, 'want it again'],
+    ],
+  },
+  [releaseReasons.protectedNeedsConsent]: {
+    waits: 'With what is to be deleted goes what nobody could bring back, such as data.',
+    next: 'Everything else of it that is not wanted goes; these objects, and what they need, stay until somebody consents.',
+    can: (about) => [
+      consent(about),
+      [`muster kubectl ${about.cluster} -- get release ${about.name} -o yaml`, 'which objects (status.needsConsent)'],
     ],
   },
 }

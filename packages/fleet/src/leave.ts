@@ -1,4 +1,4 @@
-import { apiVersion, type Cluster, customResourceDefinition, releaseKind } from '@muster/api'
+import { apiVersion, type Cluster, customResourceDefinition, releaseKind, releaseReasons } from '@muster/api'
 import type { KubeClient, KubeObject } from '@muster/kube'
 import { FleetError } from './errors.ts'
 import { until, type WaitOptions } from './install.ts'
@@ -62,6 +62,12 @@ async function empty(hub: KubeClient, name: string, wait: WaitOptions): Promise<
         return false
       }
       const left = report?.releases ?? []
+      const held = left.find(({ reason }) => reason === releaseReasons.protectedNeedsConsent)
+      if (held !== undefined)
+        throw new FleetError(
+          'NeedsConsent',
+          `${name} is emptied but for what needs consent. ${held.name}: ${held.message} Then leave again.`,
+        )
       last = left.map(({ name, reason, message }) => `${name} is still there (${reason}: ${message})`).join('; ')
       return left.length === 0
     },

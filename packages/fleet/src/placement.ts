@@ -123,6 +123,8 @@ export async function placed(hub: KubeClient, placement: WrittenPlacement, wait:
           else missing.push(release ? `${at} is not ready (${release.reason}: ${release.message})` : `${at} has not reported it yet`)
         } else if (release) {
           missing.push(`${at} has not pruned it yet (${release.reason}: ${release.message})`)
+          if (release.reason === releaseReasons.protectedNeedsConsent)
+            throw new FleetError('NeedsConsent', `${name} is taken away from ${at} but for what needs consent. ${release.message}`)
           if (release.reason === releaseReasons.pruneNeedsConsent) await consentToPrune(hub, cluster, signal)
         }
       }

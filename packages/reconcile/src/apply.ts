@@ -7,7 +7,7 @@ import { forgetUpdates, isInvalid, removeAdditions, restore } from './correction
 import { type Drift, driftBetween } from './drift.ts'
 import { leaves, same, valueAt } from './fields.ts'
 import { holderOf } from './holder.ts'
-import { nameOf, refOf } from './identity.ts'
+import { nameOf, objectKey, refOf } from './identity.ts'
 import { inspect } from './inspect.ts'
 import { fieldOwners, ownershipHash, ownFields } from './managed-fields.ts'
 import { remake } from './recreate.ts'
@@ -54,6 +54,8 @@ export interface ApplyOptions {
   readonly nowMs?: number
   /** Nothing is written: the answer says what an apply would correct. */
   readonly inspect?: boolean
+  /** Whether a release that has an object, by its key, lets this one have it. Default: it does not. */
+  readonly letsGo?: (holder: string, key: string) => boolean
   readonly signal?: AbortSignal
 }
 
@@ -161,10 +163,10 @@ function changedMeanwhile(object: KubeObject): KubeError {
 }
 
 /** @throws ApplyRefusal where the object is not the release's, and is not to become so */
-export function standingOf(before: KubeObject, { release, accepted, takeOver }: ApplyOptions): Standing {
+export function standingOf(before: KubeObject, { release, accepted, takeOver, letsGo }: ApplyOptions): Standing {
   const what = nameOf(refOf(before))
   const holder = holderOf(before)
-  if (holder !== undefined && holder !== release) {
+  if (holder !== undefined && holder !== release && letsGo?.(holder, objectKey(refOf(before))) !== true) {
     throw new ApplyRefusal('OwnedByOtherRelease', `${what} belongs to release ${holder}; take it out of one of the two bundles.`)
   }
   // Without its label it is ours all the same: nobody else applies as we do.

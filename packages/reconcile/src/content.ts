@@ -1,4 +1,4 @@
-import { KubeError } from '@muster/kube'
+import { KubeError, type KubeObject } from '@muster/kube'
 import { type ClusterApi, calling } from './cluster.ts'
 import { isRecord } from './fields.ts'
 import { groupKind, nameOf } from './identity.ts'
@@ -59,6 +59,37 @@ async function namespacedKinds(api: ClusterApi, signal: AbortSignal | undefined)
   return [...kinds.values()]
 }
 
+/**
+ * Names custom resources of a definition that would be lost with it.
+ * @param atMost how many are named
+ * @throws KubeError where the API server cannot say
+ */
+export async function customResourcesOf(
+  api: ClusterApi,
+  definition: KubeObject,
+  atMost: number,
+  signal: AbortSignal | undefined,
+): Promise<string[]> {
+  const spec = isRecord(definition['spec']) ? definition['spec'] : {}
+  const names = isRecord(spec['names']) ? spec['names'] : {}
+  const version = records(spec, 'versions').find(({ served }) => served === true)?.['name']
+  const page = await unlessGone(async () =>
+    api.raw('GET', `/apis/${String(spec['group'])}/${String(version)}/${String(names['plural'])}`, {
+      headers: { accept: metadataOnly },
+      query: { limit: pageSize },
+      ...calling(signal),
+    }),
+  )
+  const items = page === undefined ? [] : records(page, 'items').map(({ metadata }) => (isRecord(metadata) ? metadata : {}))
+  return items
+    .filter((metadata) => metadata['deletionTimestamp'] === undefined)
+    .slice(0, atMost)
+    .map(({ namespace, name }) => `${String(names['kind'])} ${typeof namespace === 'string' ? `${namespace}/` : ''}${String(name)}`)
+}
+
+/** Only the metadata: a Secret's content is nobody's business here. */
+const metadataOnly = 'application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json'
+
 const pageSize = 100
 
 async function* lastingNames(
@@ -71,8 +102,7 @@ async function* lastingNames(
   do {
     const page = await unlessGone(async () =>
       api.raw('GET', path(namespace), {
-        // Only the metadata: a Secret's content is nobody's business here.
-        headers: { accept: 'application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json' },
+        headers: { accept: metadataOnly },
         query: { limit: pageSize, continue: next },
         ...calling(signal),
       }),

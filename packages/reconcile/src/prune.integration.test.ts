@@ -147,7 +147,7 @@ describe('prune', () => {
     const inventory = [...applied.values()].map((one) => entryOf(one.object))
     const results = await prune(client, inventory, { release: name })
     expect(results).toEqual([
-      expect.objectContaining({ outcome: 'Deleting', message: expect.stringContaining('example.test/hold') }),
+      expect.objectContaining({ outcome: 'Deleting', message: expect.stringMatching(/example.test\/hold \(set by "muster-agent"/) }),
       expect.objectContaining({ outcome: 'Waiting', message: expect.stringContaining('held') }),
     ])
     expect(remainingEntries(results)).toHaveLength(2)
@@ -200,5 +200,99 @@ describe('prune', () => {
     await pruneAll(inventory, name, (ref) => (ref.kind === 'Namespace' ? 'Release shop runs in it.' : undefined))
     expect(await client.find({ apiVersion: 'v1', kind: 'Namespace', name })).toBeDefined()
     await client.delete({ apiVersion: 'v1', kind: 'Namespace', name })
+  })
+
+  const claim: KubeObject = {
+    apiVersion: 'v1',
+    kind: 'PersistentVolumeClaim',
+    metadata: { name: 'data' },
+    spec: { accessModes: ['ReadWriteOnce'], resources: { requests: { storage: '1Gi' } } },
+  }
+
+  it('waits for consent before it deletes a claim, and keeps what the claim needs until then', async () => {
+    const name = `data-${id}`
+    const { applied } = await installer.install([claim], name)
+    const inventory = [...applied.values()].map((one) => entryOf(one.object))
+    const results = await prune(client, inventory, { release: name })
+    expect(results).toEqual([
+      expect.objectContaining({ outcome: 'NeedsConsent', message: 'With it goes the data that it holds.' }),
+      expect.objectContaining({ outcome: 'Waiting', message: expect.stringContaining('PersistentVolumeClaim') }),
+    ])
+    expect(remainingEntries(results)).toHaveLength(2)
+    let left: readonly InventoryEntry[] = inventory
+    for (let round = 0; left.length > 0 && round < 300; round++) {
+      left = remainingEntries(await prune(client, left, { release: name, consented: (entry) => entry.name === 'data' }))
+      if (left.length > 0) await new Promise((resolve) => setTimeout(resolve, 100))
+    }
+    expect(left).toEqual([])
+  })
+
+  it('leaves everything as it is where that is said, with nobody to keep it', async () => {
+    const name = `left-${id}`
+    const { applied } = await installer.install([{ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'x' }, data: { a: '1' } }], name)
+    const inventory = [...applied.values()].map((one) => entryOf(one.object))
+    const results = await prune(client, inventory, { release: name, leave: true })
+    expect(results.map(({ outcome }) => outcome)).toEqual(['Kept', 'Kept'])
+    const live = await client.get({ apiVersion: 'v1', kind: 'ConfigMap', name: 'x', namespace: name })
+    expect(live.metadata.labels ?? {}).toEqual({})
+    expect(live['data']).toEqual({ a: '1' })
+    await client.delete({ apiVersion: 'v1', kind: 'Namespace', name })
+  })
+
+  it('leaves an object that says so of itself', async () => {
+    const name = `stays-${id}`
+    const annotations = { 'muster.dev/prune': 'keep' }
+    const objects: KubeObject[] = [
+      { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'stays', annotations } },
+      { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'goes' } },
+    ]
+    const { applied } = await installer.install(objects, name, release)
+    const inventory = [...applied.values()].map((one) => entryOf(one.object))
+    const results = await prune(client, inventory, { release: name })
+    expect(results.map(({ entry, outcome }) => [entry.name, outcome])).toEqual([
+      ['stays', 'Kept'],
+      ['goes', 'Gone'],
+    ])
+    await client.delete({ apiVersion: 'v1', kind: 'ConfigMap', name: 'stays', namespace: release })
+  })
+
+  it('waits for consent before it deletes a definition of which others have resources', async () => {
+    const group = `h${id}.example.test`
+    const name = `definition-${id}`
+    const definition: KubeObject = {
+      apiVersion: 'apiextensions.k8s.io/v1',
+      kind: 'CustomResourceDefinition',
+      metadata: { name: `gadgets.${group}` },
+      spec: {
+        group,
+        scope: 'Namespaced',
+        names: { kind: 'Gadget', plural: 'gadgets' },
+        versions: [
+          {
+            name: 'v1',
+            served: true,
+            storage: true,
+            schema: { openAPIV3Schema: { type: 'object', 'x-kubernetes-preserve-unknown-fields': true } },
+          },
+        ],
+      },
+    }
+    const own: KubeObject = { apiVersion: `${group}/v1`, kind: 'Gadget', metadata: { name: 'own' } }
+    const { applied, failures } = await installer.install([definition, own], name)
+    expect(failures).toEqual([])
+    const others: KubeObject = { apiVersion: `${group}/v1`, kind: 'Gadget', metadata: { name: 'others', namespace: release } }
+    await client.create(others)
+    let left: readonly InventoryEntry[] = [...applied.values()].map((one) => entryOf(one.object))
+    const said = new Set<string>()
+    for (let round = 0; round < 100 && !said.has('NeedsConsent'); round++) {
+      const results = await prune(client, left, { release: name })
+      for (const { outcome, message } of results) if (outcome === 'NeedsConsent') said.add(outcome).add(message)
+      left = remainingEntries(results)
+      await new Promise((resolve) => setTimeout(resolve, 50))
+    }
+    expect([...said].join(' ')).toContain(`Gadget ${release}/others`)
+    await client.delete(refOf(others))
+    await pruneAll(left, name)
+    expect(await client.find(refOf(definition))).toBeUndefined()
   })
 })

@@ -1,10 +1,12 @@
 import type { KubeObject, Ref } from '@muster/kube'
 import { type ClusterApi, calling, releaseLabel } from './cluster.ts'
-import { contentOf } from './content.ts'
+import { contentOf, customResourcesOf } from './content.ts'
 import { failureOf } from './failure.ts'
+import { describeFinalizers } from './finalizers.ts'
 import { groupKind, nameOf } from './identity.ts'
 import { entryRef, type InventoryEntry } from './inventory.ts'
 import { compareForPrune, phaseOf } from './order.ts'
+import { isToStay, orphan } from './orphan.ts'
 import { isProtected } from './plan.ts'
 
 /** What became of one entry of the inventory. */
@@ -12,10 +14,11 @@ export interface PruneResult {
   readonly entry: InventoryEntry
   /**
    * `Gone`: it is not there any more. `Deleting`: deletion was asked for and waits (finalizers, dependents).
-   * `Kept`: it is not the release's to delete, and leaves the inventory. `Failed`: tried, to be tried again.
+   * `Kept`: it is not the release's to delete, or is to stay, and leaves the inventory. `NeedsConsent`: what would be lost with it nobody
+   * can bring back, so that somebody must say it first. `Failed`: tried, to be tried again.
    * `Waiting`: not tried yet, since an earlier phase is not gone.
    */
-  readonly outcome: 'Gone' | 'Deleting' | 'Kept' | 'Failed' | 'Waiting'
+  readonly outcome: 'Gone' | 'Deleting' | 'Kept' | 'NeedsConsent' | 'Failed' | 'Waiting'
   /** What it waits for, or why it was kept or failed. */
   readonly message: string
 }
@@ -24,13 +27,18 @@ export interface PruneOptions {
   readonly release: string
   /** Why an object may not be deleted now, such as a namespace in which another release runs; undefined when it may. */
   readonly inUse?: (ref: Ref) => string | undefined
+  /** Whether somebody has consented to what is lost with this object. Default: nobody has. */
+  readonly consented?: (entry: InventoryEntry) => boolean
+  /** Deletes nothing: what is the release's is left as it is, with nobody to keep it. */
+  readonly leave?: boolean
   readonly signal?: AbortSignal
 }
 
 /**
  * Deletes what an inventory lists, in reverse order of application, and only that: an object must still bear the release's label, and is
  * deleted with its uid as a precondition, so that another object of the same name is never hit. A namespace in which others have
- * objects is kept. Call again until nothing waits.
+ * objects is kept, unless somebody consents to their loss; so is a definition with custom resources; a claim or volume, and what is needed
+ * by it, waits for consent. An object with the annotation `muster.dev/prune: keep` stays. Call again until nothing waits.
  */
 export async function prune(api: ClusterApi, entries: readonly InventoryEntry[], options: PruneOptions): Promise<PruneResult[]> {
   const ordered = [...entries].sort((a, b) => compareForPrune(entryRef(a), entryRef(b)))
@@ -44,7 +52,8 @@ export async function prune(api: ClusterApi, entries: readonly InventoryEntry[],
     }
     const result = await pruneOne(api, entry, options)
     results.push(result)
-    if (result.outcome === 'Deleting' || result.outcome === 'Failed') waitingFor ??= { phase, name: nameOf(entryRef(entry)) }
+    if (result.outcome === 'Deleting' || result.outcome === 'Failed' || result.outcome === 'NeedsConsent')
+      waitingFor ??= { phase, name: nameOf(entryRef(entry)) }
   }
   return results
 }
@@ -54,28 +63,65 @@ export function remainingEntries(results: readonly PruneResult[]): InventoryEntr
   return results.filter((result) => result.outcome !== 'Gone' && result.outcome !== 'Kept').map((result) => result.entry)
 }
 
-async function pruneOne(api: ClusterApi, entry: InventoryEntry, { release, inUse, signal }: PruneOptions): Promise<PruneResult> {
+async function pruneOne(api: ClusterApi, entry: InventoryEntry, options: PruneOptions): Promise<PruneResult> {
   const ref = entryRef(entry)
+  const { signal } = options
   try {
     const live = await api.find(ref, calling(signal))
     if (live === undefined) return { entry, outcome: 'Gone', message: 'It is not there.' }
-    const kept = whyKept(entry, live, release) ?? inUse?.(ref)
-    if (kept !== undefined) return { entry, outcome: 'Kept', message: kept }
+    const left = await leftAlone(api, entry, live, options)
+    if (left !== undefined) return { entry, ...left }
     if (live.metadata.deletionTimestamp === undefined && live.metadata.uid !== undefined) {
-      const inside = groupKind(ref) === 'Namespace' ? await contentOf(api, ref.name, maxNamed, signal) : []
-      if (inside.length > 0) return { entry, outcome: 'Kept', message: whoIsInside(inside) }
       // In the background: in the foreground, an object of a new kind waits until the garbage collector has learnt of it, half a minute.
       await api.delete(ref, { propagation: 'Background', uid: live.metadata.uid, ...calling(signal) })
     }
-    const left = await api.find(ref, calling(signal))
-    if (left === undefined) return { entry, outcome: 'Gone', message: 'It was deleted.' }
-    return { entry, outcome: 'Deleting', message: whatItWaitsFor(left) }
+    const still = await api.find(ref, calling(signal))
+    if (still === undefined) return { entry, outcome: 'Gone', message: 'It was deleted.' }
+    return { entry, outcome: 'Deleting', message: whatItWaitsFor(still) }
   } catch (error) {
     const failure = failureOf(ref, error, signal)
     // Its definition is gone, so are its objects.
     if (failure.code === 'UnknownKind') return { entry, outcome: 'Gone', message: 'Its kind is not served any more.' }
     return { entry, outcome: 'Failed', message: failure.message }
   }
+}
+
+/** Why an object is not deleted; undefined where it is to be. */
+async function leftAlone(
+  api: ClusterApi,
+  entry: InventoryEntry,
+  live: KubeObject,
+  { release, inUse, consented, leave, signal }: PruneOptions,
+): Promise<Pick<PruneResult, 'outcome' | 'message'> | undefined> {
+  const kept = whyKept(entry, live, release) ?? inUse?.(entryRef(entry))
+  if (kept !== undefined) return { outcome: 'Kept', message: kept }
+  if (live.metadata.deletionTimestamp !== undefined) return undefined
+  if (leave === true || isToStay(live)) {
+    await orphan(api, live, signal)
+    return { outcome: 'Kept', message: leave === true ? 'It is left as it is.' : 'It says muster.dev/prune: keep, and stays.' }
+  }
+  if (!isProtected(entry) || consented?.(entry) === true) return undefined
+  return whatIsLost(api, entry, live, signal)
+}
+
+/** What nobody could bring back, were a protected object deleted; undefined where there is nothing of that kind. */
+async function whatIsLost(
+  api: ClusterApi,
+  entry: InventoryEntry,
+  live: KubeObject,
+  signal: AbortSignal | undefined,
+): Promise<Pick<PruneResult, 'outcome' | 'message'> | undefined> {
+  const kind = groupKind(entry)
+  if (kind === 'Namespace') {
+    const inside = await contentOf(api, entry.name, maxNamed, signal)
+    return inside.length === 0 ? undefined : { outcome: 'Kept', message: whoIsInside(inside) }
+  }
+  if (kind === 'CustomResourceDefinition.apiextensions.k8s.io') {
+    const resources = await customResourcesOf(api, live, maxNamed, signal)
+    if (resources.length === 0) return undefined
+    return { outcome: 'NeedsConsent', message: `With it go custom resources that the release did not make: ${resources.join(', ')}.` }
+  }
+  return { outcome: 'NeedsConsent', message: 'With it goes the data that it holds.' }
 }
 
 /** How many objects are named that keep a namespace. */
@@ -96,7 +142,7 @@ function whyKept(entry: InventoryEntry, live: KubeObject, release: string): stri
 }
 
 function whatItWaitsFor(live: KubeObject): string {
-  const finalizers = live.metadata.finalizers ?? []
+  const finalizers = describeFinalizers(live)
   const status = live['status'] as { conditions?: readonly { type?: string; status?: string; message?: string }[] } | undefined
   // A namespace says in its conditions which content keeps it.
   const said = (status?.conditions ?? [])

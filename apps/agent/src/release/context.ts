@@ -9,6 +9,7 @@ import type { SiteLayer, SiteOverlays } from '../site-overlays.ts'
 import type { Tenancy } from '../tenancy.ts'
 import type { TrustRules } from '../trust-rules.ts'
 import type { Watches } from '../watches.ts'
+import type { Handover } from './handover.ts'
 import type { LiveRelease, ReleaseObjects } from './release-object.ts'
 import type { Releases } from './releases.ts'
 import type { Outcome, ReleaseRuntime } from './runtime.ts'
@@ -36,6 +37,10 @@ export interface ReleaseServices {
   readonly found: (runtime: ReleaseRuntime, key: string, applied: Applied) => void
   /** Tells of what became of a release: an event on its object. */
   readonly tell: (runtime: ReleaseRuntime, reason: ReleaseReason, message: string) => void
+  /** Who keeps what moves between releases, under a channel. */
+  readonly handover: (content: ChannelContent) => Handover
+  /** Has a release looked at again. */
+  readonly wake: (name: string) => void
   /** Asks for a closer look at an object that may differ from what is signed. */
   readonly suspect: (key: string) => void
 }

@@ -24,11 +24,13 @@ import { judgementOf } from '../watches.ts'
 import type { ReleaseContext, ReleaseServices, Step } from './context.ts'
 import { customized } from './customize.ts'
 import { actFor } from './grant.ts'
+import { isRefusal } from './handover.ts'
 import { isAsApplied, lastObjects } from './last-applied.ts'
 import { bearsGeneration } from './release-object.ts'
 import { entryOfGood, putOnTrial } from './rollback.ts'
 import { type AppliedContent, contentOf, type LastApplied, type Outcome, type Tracked } from './runtime.ts'
 import { waitsForChannel } from './stale.ts'
+import { takeOver, takeWishes } from './wishes.ts'
 
 const refusedAgainMs = 30_000
 const unreachableAgainMs = 5_000
@@ -128,13 +130,41 @@ async function verified(services: ReleaseServices, context: ReleaseContext, want
   }
 }
 
+/** Reads what a release wants that waits for others, so that they know what becomes of objects which move between them. */
+export async function foresee(services: ReleaseServices, context: ReleaseContext): Promise<void> {
+  const { runtime, entry, content, expiredAt, signal } = context
+  if (runtime.wishes?.generation === content.generation || runtime.settled === content.generation) return
+  if (expiredAt !== undefined || services.trust.key(content) === undefined) return
+  try {
+    const bundle = await verified(services, context, entry.bundle, ranBefore(context))
+    takeWishes(services, context, bundle.digest, await planOf(services, context, bundle))
+  } catch (error) {
+    if (signal.aborted) throw signal.reason
+    if (error instanceof BundleRefusal && isRefusal(error.reason)) runtime.settled = content.generation
+  }
+}
+
+async function planOf(
+  { client, watches }: ReleaseServices,
+  { runtime, entry, signal }: ReleaseContext,
+  bundle: LoadedBundle,
+): Promise<Plan> {
+  return planRelease(client, bundle.objects, {
+    release: runtime.name,
+    namespace: bundle.namespace ?? entry.namespace,
+    inventory: runtime.inventory,
+    seen: (ref) => watches.sighting(ref),
+    signal,
+  })
+}
+
 async function applyBundle(
   services: ReleaseServices,
   context: ReleaseContext,
   bundle: LoadedBundle,
   trust: string,
 ): Promise<Outcome | undefined> {
-  const { client, clock, logger, releases, rewatch, tenancy, watches } = services
+  const { clock, logger, releases, rewatch, tenancy, watches } = services
   const { runtime, entry, signal } = context
   const release = runtime.name
   const { asked } = runtime
@@ -142,15 +172,12 @@ async function applyBundle(
   const target: ChannelRelease = { ...entry, bundle: { ...entry.bundle, version: bundle.version, digest: bundle.digest } }
   const content = contentOf(target)
   await tenancy.prepare(entry.settings?.tenant, bundle.objects, signal)
-  const plan = await planRelease(client, bundle.objects, {
-    release,
-    namespace: bundle.namespace ?? entry.namespace,
-    inventory: runtime.inventory,
-    seen: (ref) => watches.sighting(ref),
-    signal,
-  })
-  const api = actFor(services, context, { version: bundle.version, content }, plan)
+  const planned = await planOf(services, context, bundle)
+  const api = actFor(services, context, { version: bundle.version, content }, planned)
   if ('reason' in api) return api
+  takeWishes(services, context, bundle.digest, planned)
+  const plan = takeOver(services, context, planned)
+  const rules = services.handover(context.content)
   const same = (runtime.applied ?? runtime.remembered)?.content === content
   const last = lastObjects(services, context, bundle.digest, verified)
   runtime.complete = false
@@ -175,6 +202,7 @@ async function applyBundle(
         tolerances: runtime.driftPolicy.tolerances,
         nowMs: clock.now().getTime(),
         inspect: same && !runtime.corrects,
+        letsGo: (holder, key) => rules.letsGo(holder, key),
         takeOver: { adopt: entry.settings?.adopt ?? [], takeFrom: entry.settings?.conflicts?.takeFrom ?? [] },
         known: (planned) => {
           const tracked = runtime.tracked.get(planned.key)

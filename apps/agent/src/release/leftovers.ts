@@ -1,24 +1,114 @@
 import type { InventoryEntry } from '@muster/api'
 import { releaseReasons } from '@muster/api'
-import { entryOf, isProtected, nameOf, type PruneResult, prune, remainingEntries, subtractInventory } from '@muster/reconcile'
+import {
+  entryRef,
+  isProtected,
+  nameOf,
+  objectKey,
+  type PruneResult,
+  prune,
+  remainingEntries,
+  subtractInventory,
+  unionInventory,
+} from '@muster/reconcile'
+import type { ChannelContent } from '@muster/trust'
+import { assessRelease } from './assess.ts'
+import { consentedTo, largeShare, needing } from './consent.ts'
 import type { ReleaseServices, Step } from './context.ts'
+import { has } from './handover.ts'
 import type { Outcome, ReleaseRuntime } from './runtime.ts'
 
 const lookAgainMs = 500
 const slowAgainMs = 5_000
 
-/** Deletes what an earlier version made and the present one does not have, once the present one is healthy. */
-export const pruneLeftovers: Step = async (services, { runtime, rolledBack, signal }) => {
-  const wanted = [...runtime.tracked.values()].filter((tracked) => tracked.planned.ours).map((tracked) => entryOf(tracked.planned.object))
-  const all = subtractInventory(runtime.inventory, wanted)
+/** Deletes what an earlier version made and the present one does not have, once the present one is healthy, and no other wants it. */
+export const pruneLeftovers: Step = async (services, { runtime, entry, rolledBack, content, signal }) => {
+  runtime.needsConsent = undefined
+  const all = runtime.inventory.filter((one) => !runtime.tracked.has(objectKey(entryRef(one))))
   // What holds data outlives a version that has yet to prove itself, and one that failed: the next may want it.
-  const leftovers = rolledBack || runtime.trial !== undefined ? all.filter((entry) => !isProtected(entry)) : all
+  const leftovers = rolledBack || runtime.trial !== undefined ? all.filter((one) => !isProtected(one)) : all
   if (leftovers.length === 0) return undefined
-  const results = await pruneEntries(services, runtime, leftovers, signal)
-  const remaining = remainingEntries(results)
+  const standing = assessRelease(runtime, services.watches)
+  const open = services.handover(content).undecided(runtime.name)
+  if (open.length > 0) return { ...standing, message: `${standing.message} ${waitsForWishes(open)}`, requeueAfterMs: lookAgainMs }
+  const { going, moving } = await handOver(services, runtime, content, leftovers, signal)
+  runtime.inventory = subtractInventory(runtime.inventory, subtractInventory(leftovers, [...going, ...moving]))
+  const large = largeShare(
+    { going: going.length, all: runtime.inventory.length, digest: entry.bundle.digest },
+    entry.settings?.prune,
+    runtime.site,
+  )
+  if (large !== undefined) {
+    runtime.needsConsent = needing(going, entry.bundle.digest)
+    return { ...standing, reason: releaseReasons.pruneNeedsConsent, message: large, requeueAfterMs: slowAgainMs }
+  }
+  const results = await pruneEntries(services, runtime, going, { prune: entry.settings?.prune, signal })
+  const remaining = [...remainingEntries(results), ...moving]
   runtime.inventory = [...subtractInventory(runtime.inventory, leftovers), ...remaining]
   services.rewatch()
-  return remaining.length === 0 ? undefined : pruning(results)
+  if (remaining.length === 0) return undefined
+  const held = results.filter(({ outcome }) => outcome === 'NeedsConsent')
+  const works = results.some(({ outcome }) => outcome === 'Deleting' || outcome === 'Failed')
+  if (held.length === 0 || works) return pruning(results, moving)
+  return { ...protectedWait(runtime, held), ready: standing.ready }
+}
+
+/** While it is not known what others want, nothing goes. */
+export function waitsForWishes(names: readonly string[]): string {
+  const named = names.slice(0, 5).join(', ')
+  return `Nothing of it is deleted until it is known what ${named}${names.length > 5 ? ' and others' : ''} will hold: an object may move there.`
+}
+
+/** What waits for somebody's word, since nobody could bring it back. */
+export function protectedWait(runtime: ReleaseRuntime, held: readonly PruneResult[]): Outcome {
+  runtime.needsConsent = needing(held.map(({ entry }) => entry))
+  const first = held[0]
+  const more = held.length > 1 ? ` (and ${held.length - 1} more)` : ''
+  const what = first === undefined ? '' : `${nameOf(first.entry)}${more}: ${first.message} `
+  return {
+    ready: false,
+    reason: releaseReasons.protectedNeedsConsent,
+    message: `${what}It stays until somebody consents to that (muster release consent).`,
+    requeueAfterMs: slowAgainMs,
+  }
+}
+
+/**
+ * Gives to other releases of what is not wanted here any more what they want. `moving` is not theirs yet: it is when they have written it down, and
+ * it bears their name.
+ */
+export async function handOver(
+  { client, releases, handover, wake, logger }: ReleaseServices,
+  runtime: ReleaseRuntime,
+  content: ChannelContent,
+  entries: readonly InventoryEntry[],
+  signal: AbortSignal,
+): Promise<{ going: InventoryEntry[]; moving: InventoryEntry[] }> {
+  const rules = handover(content)
+  const going: InventoryEntry[] = []
+  const moving: InventoryEntry[] = []
+  for (const entry of entries) {
+    const heir = releases.get(rules.heirOf(objectKey(entryRef(entry)), runtime.name) ?? '')
+    if (heir === undefined) {
+      going.push(entry)
+      continue
+    }
+    const wanted = isProtected(entry) ? entry : entryRef(entry)
+    const written = has(heir.written, wanted)
+    if (written && (await labelOf(client, entry, signal)) !== runtime.name) {
+      logger.info({ release: runtime.name, to: heir.name, object: nameOf(entry) }, 'handed over an object')
+      continue
+    }
+    if (!has(heir.inventory, wanted)) heir.inventory = unionInventory(heir.inventory, [entry])
+    moving.push(entry)
+    wake(heir.name)
+  }
+  return { going, moving }
+}
+
+async function labelOf(client: ReleaseServices['client'], entry: InventoryEntry, signal: AbortSignal): Promise<string | undefined> {
+  const live = await client.find(entryRef(entry), { signal })
+  return live?.metadata.labels?.['muster.dev/release']
 }
 
 /** Prunes some of a release's inventory, keeping what other releases need. */
@@ -26,7 +116,7 @@ export async function pruneEntries(
   { logger, releases, tenancy }: ReleaseServices,
   runtime: ReleaseRuntime,
   entries: readonly InventoryEntry[],
-  signal: AbortSignal,
+  options: { readonly prune: Parameters<typeof consentedTo>[1]; readonly leave?: boolean; readonly signal: AbortSignal },
 ): Promise<PruneResult[]> {
   const results = await prune(tenancy.keeping(runtime.tenant), entries, {
     release: runtime.name,
@@ -34,7 +124,9 @@ export async function pruneEntries(
       const user = releases.all().find((other) => other !== runtime && uses(other, ref))
       return user === undefined ? undefined : `Release ${user.name} uses it.`
     },
-    signal,
+    consented: (entry) => consentedTo(entry, options.prune, runtime.site),
+    ...(options.leave === true ? { leave: true } : {}),
+    signal: options.signal,
   })
   for (const { entry, outcome, message } of results) {
     const fields = { release: runtime.name, object: nameOf(entry), reason: message }
@@ -56,15 +148,20 @@ function uses(runtime: ReleaseRuntime, ref: { readonly kind: string; readonly na
 }
 
 /** A prune that goes on, told by what it waits for. */
-export function pruning(results: readonly PruneResult[]): Outcome {
+export function pruning(results: readonly PruneResult[], moving: readonly InventoryEntry[] = []): Outcome {
   const open = results.filter((result) => result.outcome === 'Deleting' || result.outcome === 'Failed')
   const first = open[0]
   const left = remainingEntries(results).length
   const failed = open.some((result) => result.outcome === 'Failed')
+  const parts = [
+    ...(left === 0 ? [] : [`${left} ${left === 1 ? 'object is' : 'objects are'} still to be pruned.`]),
+    ...(first === undefined ? [] : [`${nameOf(first.entry)}: ${first.message}`]),
+    ...(moving[0] === undefined ? [] : [`${moving.length} to be handed over to another release: ${nameOf(moving[0])}.`]),
+  ]
   return {
     ready: false,
     reason: releaseReasons.pruning,
-    message: `${left} objects are still to be pruned.${first === undefined ? '' : ` ${nameOf(first.entry)}: ${first.message}`}`,
+    message: parts.join(' '),
     requeueAfterMs: failed ? slowAgainMs : lookAgainMs,
   }
 }

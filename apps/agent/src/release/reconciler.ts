@@ -7,8 +7,9 @@ import { driftPolicyOf } from './drift-policy.ts'
 import { endTolerances } from './end-tolerances.ts'
 import { orFighting } from './fighting.ts'
 import { orGrantEnded } from './grant.ts'
+import { isRefusal } from './handover.ts'
 import { recordHistory } from './history.ts'
-import { install, keepWhatRuns } from './install.ts'
+import { foresee, install, keepWhatRuns } from './install.ts'
 import { pruneLeftovers } from './leftovers.ts'
 import { obeySite, suspensionOf } from './obey.ts'
 import { recheck, resyncMs, settleMs } from './recheck.ts'
@@ -19,6 +20,7 @@ import { Interrupted, type Outcome, type ReleaseRuntime, targetOf } from './runt
 import { demandKnownHold, reconcileNow, suspend, suspendedRemoval, takeSuspension } from './site.ts'
 import { readSite, tellSite, withSite } from './site-overlays.ts'
 import { orStale } from './stale.ts'
+import { renewWishes } from './wishes.ts'
 
 /** The way of a release, in order. Each step does one thing and is written so that it may be repeated at any time. */
 const steps: readonly Step[] = [
@@ -121,10 +123,12 @@ export class ReleaseReconciler {
     }
     // What was decided is written down before anything is done for it.
     if (context.rolledBack) await objects.write(entry.name, runtime, runtime.outcome, signal)
+    renewWishes(context)
     const walked = await this.#walk(context)
     const judged = orGrantEnded(judge(this.#services, context, walked), this.#services, context)
     const outcome = orStale(orFighting(judged, runtime, this.#services.clock.now().getTime()), context.expiredAt)
     this.#remember(context, context.rolledBack ? walked : outcome)
+    if (runtime.wishes?.generation !== content.generation && !walked.ready && isRefusal(walked.reason)) runtime.settled = content.generation
     this.#tell(runtime, outcome)
     const waitMs = this.#settling(runtime, outcome)
     await tellSite(this.#services, context, outcome)
@@ -146,7 +150,10 @@ export class ReleaseReconciler {
     for (const step of steps) {
       const outcome = await step(this.#services, context)
       if (outcome === undefined) continue
-      if (waits.has(step)) await keepWhatRuns(this.#services, context)
+      if (waits.has(step)) {
+        await keepWhatRuns(this.#services, context)
+        await foresee(this.#services, context)
+      }
       return outcome
     }
     return assessRelease(context.runtime, this.#services.watches)
@@ -160,12 +167,19 @@ export class ReleaseReconciler {
   }
 
   /** Writes down which version is applied whole, and what became of it. */
-  #remember({ runtime, entry, rolledBack, content }: ReleaseContext, { reason }: Outcome): void {
+  #remember({ runtime, entry, rolledBack, content }: ReleaseContext, { ready, reason }: Outcome): void {
     const { applied, complete, held } = runtime
     if (!complete || applied?.digest !== entry.bundle.digest) return
     const { digest, version, repository } = entry.bundle
     const by = rolledBack ? 'rollback' : held?.digest === digest ? 'site' : 'channel'
-    const seen = { digest, version, repository, generation: content.generation, by, outcome: reason } as const
+    const seen = {
+      digest,
+      version,
+      repository,
+      generation: content.generation,
+      by,
+      outcome: ready ? releaseReasons.healthy : reason,
+    } as const
     runtime.history = recordHistory(runtime.history, seen, this.#services.clock.now())
   }
 

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { isDeepStrictEqual } from 'node:util'
 import { apiVersion, type InventoryEntry, type Release } from '@muster/api'
 import { type Condition, type InformerEvent, type KubeClient, type KubeObject, setCondition, type TypedObject } from '@muster/kube'
 import { fieldManager } from '@muster/reconcile'
@@ -104,7 +105,7 @@ export class ReleaseObjects {
    * @param options.grown whether the inventory names objects that neither status nor spec name yet
    */
   async ensure(
-    { name, bundle, namespace }: ChannelRelease,
+    { name, bundle, namespace, settings }: ChannelRelease,
     runtime: ReleaseRuntime,
     generation: number,
     options: { readonly newest: boolean; readonly grown?: boolean; readonly signal: AbortSignal },
@@ -116,6 +117,7 @@ export class ReleaseObjects {
       ...(namespace === undefined ? {} : { namespace }),
       channelGeneration: generation,
       ...(runtime.announced === undefined ? {} : { content: runtime.announced }),
+      ...(settings?.prune === undefined ? {} : { prune: settings.prune }),
     }
     const current = live !== undefined && live.cluster === this.#cluster && sameSpec(live.spec, wanted)
     if (current && !options.grown && !(options.newest && live.spec.channelGeneration !== generation)) return
@@ -138,10 +140,15 @@ export class ReleaseObjects {
     const live = this.#live.get(name)
     if (live === undefined) return
     const status = statusOf(live, runtime, outcome, this.#now())
-    if (hashOf(status) === live.statusHash) return
+    const { inventory } = runtime
+    if (hashOf(status) === live.statusHash) {
+      runtime.written = inventory
+      return
+    }
     const object = { apiVersion, kind: 'Release', metadata: { name }, status } as TypedObject
     const written = await this.#client.apply(object, { fieldManager, force: true, subresource: 'status', signal })
     this.take(liveOf(written))
+    runtime.written = inventory
   }
 }
 
@@ -178,6 +185,7 @@ export function statusOf(
     ...(running === undefined ? {} : { appliedDigest: running.digest, appliedVersion: running.version, signedBy: [...running.signedBy] }),
     ...(content === undefined || content !== runtime.announced ? {} : { appliedContent: content }),
     ...(runtime.customizations.length === 0 ? {} : { customizations: [...runtime.customizations] }),
+    ...(runtime.needsConsent === undefined ? {} : { needsConsent: runtime.needsConsent }),
     ...(runtime.history.length === 0 ? {} : { history: [...runtime.history] }),
     ...(runtime.reconciledAt === undefined ? {} : { reconciledAt: runtime.reconciledAt }),
     inventory: runtime.inventory.map(plainEntry),
@@ -201,6 +209,7 @@ function sameSpec(a: LiveRelease['spec'], b: LiveRelease['spec']): boolean {
   return (
     a.namespace === b.namespace &&
     a.content === b.content &&
+    isDeepStrictEqual(a.prune, b.prune) &&
     a.bundle.repository === b.bundle.repository &&
     a.bundle.version === b.bundle.version &&
     a.bundle.digest === b.bundle.digest

@@ -77,6 +77,7 @@ export class Releases {
     // What was written down before it was made may have been made, unless the status speaks of it already.
     const planned = spec.content !== status?.appliedContent ? expandPlanned(spec.planned ?? []) : []
     runtime.inventory = unionInventory(planned, status?.inventory ?? [])
+    runtime.written = runtime.inventory
     runtime.announced = spec.content
     runtime.good = status?.lastGood
     runtime.trialBefore = status?.trial

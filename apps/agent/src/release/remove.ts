@@ -1,22 +1,31 @@
-import { releaseReasons } from '@muster/api'
-import { remainingEntries } from '@muster/reconcile'
+import { type InventoryEntry, releaseReasons } from '@muster/api'
+import { entryRef, objectKey, remainingEntries } from '@muster/reconcile'
 import { type ChannelContent, decidePrune, type PruneDecision } from '@muster/trust'
 import { assessRelease } from './assess.ts'
 import type { ReleaseServices } from './context.ts'
-import { pruneEntries, pruning } from './leftovers.ts'
+import { handOver, protectedWait, pruneEntries, pruning, waitsForWishes } from './leftovers.ts'
 import type { Outcome, ReleaseRuntime } from './runtime.ts'
 
 const lookAgainMs = 10_000
+const soonMs = 500
 
-/** What a channel that was accepted says about what is installed and not in it. */
-export function decide({ releases }: Pick<ReleaseServices, 'releases'>, content: ChannelContent, expired: boolean): PruneDecision {
-  const installed = releases.all().map((runtime) => ({ release: runtime.name, objects: runtime.inventory.length }))
+/** What a channel that was accepted says about what is installed and not in it. What another release takes over is not lost. */
+export function decide(
+  { releases, handover }: Pick<ReleaseServices, 'releases' | 'handover'>,
+  content: ChannelContent,
+  expired: boolean,
+): PruneDecision {
+  const rules = handover(content)
+  const wanted = new Set(content.releases.map(({ name }) => name))
+  const lost = (name: string, inventory: readonly InventoryEntry[]): number =>
+    wanted.has(name) ? inventory.length : inventory.filter((entry) => rules.heirOf(objectKey(entryRef(entry)), name) === undefined).length
+  const installed = releases.all().map(({ name, inventory }) => ({ release: name, objects: lost(name, inventory) }))
   return decidePrune({ content, installed, expired })
 }
 
 /**
  * Takes away a release that the channel does not have any more, when the rules allow it. Undefined when nothing of it is left.
- * What must wait is kept as it is, drift corrected.
+ * What must wait is kept as it is, drift corrected; what another release wants is handed over to it.
  */
 export async function remove(
   services: ReleaseServices,
@@ -25,6 +34,9 @@ export async function remove(
   options: { readonly expired: boolean; readonly signal: AbortSignal },
 ): Promise<Outcome | undefined> {
   const { expired, signal } = options
+  runtime.needsConsent = undefined
+  const open = expired ? [] : services.handover(content).undecided(runtime.name)
+  if (open.length > 0) return { ready: false, reason: releaseReasons.pruning, message: waitsForWishes(open), requeueAfterMs: soonMs }
   const decision = decide(services, content, expired)
   if (!decision.prune.includes(runtime.name)) return waiting(services, runtime, decision)
   if (runtime.outcome?.reason !== releaseReasons.pruning) {
@@ -33,10 +45,15 @@ export async function remove(
   }
   await runtime.whileApplying(async () => runtime.release())
   services.releases.index(runtime)
-  const results = await pruneEntries(services, runtime, runtime.inventory, signal)
-  runtime.inventory = remainingEntries(results)
+  const { going, moving } = await handOver(services, runtime, content, runtime.inventory, signal)
+  const prune = services.objects.get(runtime.name)?.spec.prune
+  const results = await pruneEntries(services, runtime, going, { prune, leave: prune?.onRemoval === 'orphan', signal })
+  runtime.inventory = [...remainingEntries(results), ...moving]
   services.rewatch()
-  if (runtime.inventory.length > 0) return pruning(results)
+  const held = results.filter(({ outcome }) => outcome === 'NeedsConsent')
+  const works = results.some(({ outcome }) => outcome === 'Deleting' || outcome === 'Failed')
+  if (held.length > 0 && !works) return protectedWait(runtime, held)
+  if (runtime.inventory.length > 0) return pruning(results, moving)
   await services.objects.delete(runtime.name, signal)
   services.releases.drop(runtime.name)
   return undefined

@@ -17,6 +17,7 @@ import type { ChannelRelease } from '@muster/trust'
 import type { Fight } from '../corrections.ts'
 import { type DriftPolicy, driftPolicyOf } from './drift-policy.ts'
 import { type Difference, type DriftTally, shownDrift } from './drift-tally.ts'
+import type { Wishes } from './handover.ts'
 import type { Obeyed, Suspension } from './obey.ts'
 
 const maxFightsTold = 5
@@ -87,6 +88,14 @@ export interface AppliedContent {
 export class ReleaseRuntime {
   readonly name: string
   inventory: readonly InventoryEntry[] = []
+  /** The inventory that the Release object has: what a crash leaves known. */
+  written: readonly InventoryEntry[] = []
+  /** What it wants, once its bundle was read. */
+  wishes: Wishes | undefined
+  /** Generation of the channel under which what it is to become was refused: it wants nothing new. */
+  settled: number | undefined
+  /** What waits to be deleted until somebody consents. */
+  needsConsent: NonNullable<Release['status']>['needsConsent']
   readonly tracked = new Map<string, Tracked>()
   /** How its custom resources are judged. */
   health = HealthRules.none

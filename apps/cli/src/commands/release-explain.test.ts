@@ -61,6 +61,7 @@ const waits: Readonly<Record<ReleaseReason, RegExp>> = {
   Suspended: /nothing is to be done with it/,
   HoldUnknown: /never ran there/,
   Pruning: /are being deleted/,
+  ProtectedNeedsConsent: /nobody could bring back/,
   PruneNeedsConsent: /must say that so much may be deleted/,
   ProgressDeadlineExceeded: /did not become healthy in the time/,
   RolledBack: /the last good one runs again/,

@@ -131,6 +131,21 @@ export function registerRelease(command: Command, context: () => Context): void 
       ]),
     )
     .action(async (name: string, options) => (await import('../commands/release-rollback.ts')).releaseRollback(context(), name, options))
+
+  inClusters(release.command('consent'))
+    .description(
+      'Show what of a release waits to be deleted until somebody consents, and with --reason consent to it: to these objects and no others.',
+    )
+    .argument('<name>')
+    .option('--reason <text>', 'why they may go; without it they are only shown')
+    .addHelpText(
+      'after',
+      examplesOf([
+        ['muster release consent shop --cluster alpha', 'what waits'],
+        ['muster release consent shop --cluster alpha --reason "data is in the backup of May"', 'let it go'],
+      ]),
+    )
+    .action(async (name: string, options) => (await import('../commands/release-consent.ts')).releaseConsent(context(), name, options))
 }
 
 /** Where a command about releases looks. */

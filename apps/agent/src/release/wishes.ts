@@ -1,0 +1,42 @@
+import { releaseReasons } from '@muster/api'
+import { isProtected, type Plan, type PlannedObject, unionInventory } from '@muster/reconcile'
+import type { ReleaseContext, ReleaseServices } from './context.ts'
+import { targetOf } from './runtime.ts'
+
+/** Notes what a release wants, as soon as that is known, so that others know what becomes of objects that move between them. */
+export function takeWishes(
+  { releases, wake }: ReleaseServices,
+  { runtime, entry, content }: ReleaseContext,
+  digest: string,
+  plan: Plan,
+): void {
+  // What cannot be planned may be an object that another release has.
+  if (digest !== entry.bundle.digest || plan.failures.length > 0) return
+  const target = targetOf(entry) ?? ''
+  const changed = runtime.wishes?.target !== target || runtime.wishes?.generation !== content.generation
+  runtime.wishes = { target, generation: content.generation, keys: new Set(plan.objects.map(({ key }) => key)) }
+  if (!changed) return
+  for (const other of releases.all()) if (other !== runtime && other.outcome?.reason === releaseReasons.applyFailed) wake(other.name)
+}
+
+/** What was known of a release's wishes holds under a newer channel that wants the same of it. */
+export function renewWishes({ runtime, entry, content: { generation } }: ReleaseContext): void {
+  const { wishes } = runtime
+  if (wishes !== undefined && wishes.generation !== generation && wishes.target === targetOf(entry))
+    runtime.wishes = { ...wishes, generation }
+}
+
+/** Takes over what other releases let go: from here on it is this one's, with what says that it is the same, and they correct it no more. */
+export function takeOver({ releases, handover }: ReleaseServices, { runtime, content }: ReleaseContext, plan: Plan): Plan {
+  const rules = handover(content)
+  const objects = plan.objects.map((planned): PlannedObject => {
+    const holder = releases.ownerOf(planned.key)
+    if (holder !== undefined && holder !== runtime && rules.letsGo(holder.name, planned.key)) holder.tracked.delete(planned.key)
+    if (planned.ours || !isProtected(planned.object)) return planned
+    const offered = rules.offered(runtime.name, new Set([planned.key]))
+    if (offered.length === 0) return planned
+    runtime.inventory = unionInventory(runtime.inventory, offered)
+    return { ...planned, ours: true }
+  })
+  return { ...plan, objects }
+}
