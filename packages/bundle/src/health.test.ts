@@ -30,7 +30,7 @@ async function make(name: string, lines: string) {
 
 const cache = '{apiGroup: example.test, kind: Cache, healthy: object.status.ok, message: object.status.why}'
 
-describe('health rules of a bundle', () => {
+describe('health rules of a bundle', { timeout: 60_000 }, () => {
   it('are carried, and those of included bundles where it has none of its own', async () => {
     const { read, digest } = await make('inner', `health: [${cache}, {apiGroup: other.test, kind: Cache, healthy: object.ok}]\n`)
     expect(read.health[0]).toEqual({ apiGroup: 'example.test', kind: 'Cache', healthy: 'object.status.ok', message: 'object.status.why' })

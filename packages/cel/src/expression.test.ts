@@ -16,7 +16,7 @@ async function answer(text: string, object: unknown): Promise<unknown> {
   }
 }
 
-describe('an expression', () => {
+describe('an expression', { timeout: 60_000 }, () => {
   it('tells a field that is not there from what cannot be answered', async () => {
     expect(await answer('object.a == 1', { a: 1 })).toBe(true)
     expect(await answer('object.a.b == 1', { a: {} })).toBe('Missing')

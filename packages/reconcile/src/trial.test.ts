@@ -22,7 +22,7 @@ function watched(
   return { verdict: 'on trial', at: to, trial: last }
 }
 
-describe('a version on trial', () => {
+describe('a version on trial', { timeout: 60_000 }, () => {
   it('is good once it was healthy for long enough without a break', () => {
     expect(watched(beginTrial('a', at(0)), 0, 700, (second) => second >= 100)).toMatchObject({ verdict: 'good', at: 110 })
   })

@@ -41,7 +41,7 @@ metadata: {name: nightly, namespace: shop}
 spec: {suspend: true}
 `
 
-describe('muster health', () => {
+describe('muster health', { timeout: 60_000 }, () => {
   it('says of each object how it is and why: exit code 0 where all are healthy or suspended', async () => {
     const { code, said } = await typed(`${claim('Bound')}---\n${schedule}`)
     expect(code).toBe(0)
