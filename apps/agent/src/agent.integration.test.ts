@@ -295,8 +295,9 @@ describe('an agent', () => {
     )
     expect(release(report, `waiting-${id}`)).toMatchObject({
       ready: false,
-      reason: 'Progressing',
+      reason: 'DependencyNotReady',
       message: expect.stringContaining(`broken-${id}`),
+      waitingFor: { what: 'Dependency', names: [`broken-${id}`] },
     })
   })
 

@@ -11,7 +11,8 @@ import { nodeReport } from './nodes.ts'
 import { Probes } from './probes.ts'
 import { Puller } from './puller.ts'
 import { ReleasesWorker } from './releases-worker.ts'
-import { Reporter, reportOf } from './reporter.ts'
+import { RemoteReleases } from './remote-releases.ts'
+import { defaultIntervalMs, Reporter, reportOf } from './reporter.ts'
 import { SealingKeys } from './sealing-keys.ts'
 import type { Settings } from './settings.ts'
 import { StateStore } from './state.ts'
@@ -28,6 +29,9 @@ export interface AgentOptions {
 
 /** A poll of the channel that takes longer than this, in milliseconds, hangs: the kubelet shall start the agent anew. */
 const hangMs = 5 * 60_000
+
+/** How often the hub is asked while something waits for a release of another cluster, in milliseconds. */
+const waitingIntervalMs = 2_000
 
 /** How often unused content is looked for, in milliseconds. */
 const trimMs = 10 * 60_000
@@ -71,6 +75,7 @@ export async function runAgent({ client, settings, clock, logger }: AgentOptions
       content: () => puller.current?.content,
       ended: () => worker.lookAgain(),
     })
+    const remote = new RemoteReleases(clock.now())
     const worker: ReleasesWorker = new ReleasesWorker({
       client,
       cluster: access.identity.cluster,
@@ -80,6 +85,7 @@ export async function runAgent({ client, settings, clock, logger }: AgentOptions
       sitePolicies: sitePolicies.policies,
       trust: new TrustRules(sitePolicies.policies),
       tenancy,
+      remote,
       clock,
       logger,
       wanted: () => puller.current && { ...puller.current, expired: puller.expired },
@@ -129,12 +135,12 @@ export async function runAgent({ client, settings, clock, logger }: AgentOptions
           clock.now(),
         )
       },
-      send: (report, stop) =>
-        new HubClient({ url: access.identity.hubUrl, ca: access.identity.hubCa }, userAgent(agentVersion)).report(
-          report,
-          access.identity,
-          stop,
-        ),
+      intervalMs: () => (worker.waitsAcross ? waitingIntervalMs : defaultIntervalMs),
+      send: async (report, stop) => {
+        const hub = new HubClient({ url: access.identity.hubUrl, ca: access.identity.hubCa }, userAgent(agentVersion))
+        const { dependencies = [] } = await hub.report(report, access.identity, stop)
+        if (remote.take(dependencies, clock.now())) worker.lookAgain()
+      },
     })
     nodes.onChange(() => reporter.changed())
     sitePolicies.onChange(() => worker.lookAgain())

@@ -1,6 +1,6 @@
 import { X509Certificate } from 'node:crypto'
 import { request } from 'node:https'
-import type { ClusterReport } from '@muster/api'
+import { type ClusterReport, type ReportAnswer, reportAnswerSchema } from '@muster/api'
 import * as z from 'zod'
 import { AgentError } from './error.ts'
 
@@ -82,9 +82,10 @@ export class HubClient {
     return this.#parse(renewedSchema, await this.#post(`/v1/clusters/${encodeURIComponent(cluster)}/renew`, { csr }, identity, signal))
   }
 
-  /** @throws AgentError `HubUnreachable`, `HubRefused` */
-  async report(report: ClusterReport, identity: ClientIdentity, signal: AbortSignal): Promise<void> {
-    await this.#post(`/v1/clusters/${encodeURIComponent(report.cluster)}/report`, report, identity, signal)
+  /** @throws AgentError `HubUnreachable`, `HubRefused`, `HubBadResponse` */
+  async report(report: ClusterReport, identity: ClientIdentity, signal: AbortSignal): Promise<ReportAnswer> {
+    const text = await this.#post(`/v1/clusters/${encodeURIComponent(report.cluster)}/report`, report, identity, signal)
+    return text === '' ? {} : this.#parse(reportAnswerSchema, text)
   }
 
   #parse<T>(schema: z.ZodType<T>, text: string): T {

@@ -14,6 +14,7 @@ import { ReleaseReconciler, type Wanted } from './release/reconciler.ts'
 import { clusterLabel, type LiveRelease, liveOf, ReleaseObjects } from './release/release-object.ts'
 import { Releases } from './release/releases.ts'
 import { type ReleaseRuntime, targetOf } from './release/runtime.ts'
+import type { RemoteReleases } from './remote-releases.ts'
 import { SiteOverlays } from './site-overlays.ts'
 import type { Tenancy } from './tenancy.ts'
 import type { SitePolicies, TrustRules } from './trust-rules.ts'
@@ -29,6 +30,8 @@ export interface ReleasesWorkerOptions {
   readonly sitePolicies: SitePolicies
   readonly trust: TrustRules
   readonly tenancy: Tenancy
+  /** Releases of other clusters, on which ours may depend. */
+  readonly remote: RemoteReleases
   readonly clock: Clock
   readonly logger: Logger
   readonly wanted: () => Wanted | undefined
@@ -96,6 +99,7 @@ export class ReleasesWorker {
       siteOverlays: this.#siteOverlays,
       trust: options.trust,
       tenancy,
+      remote: options.remote,
       rewatch: () => this.#rewatch(),
       found: (runtime, key, applied) => this.#drift.found(runtime, key, applied),
       handover: (content) => this.#handoverUnder(content),
@@ -181,6 +185,13 @@ export class ReleasesWorker {
   #handoverUnder(content: ChannelContent): Handover {
     if (this.#handover?.content !== content) this.#handover = { content, rules: new Handover(content, this.releases) }
     return this.#handover.rules
+  }
+
+  /** Whether something waits for a release of another cluster. */
+  get waitsAcross(): boolean {
+    return this.releases
+      .all()
+      .some(({ waitingFor }) => waitingFor?.what === 'Dependency' && waitingFor.names.some((name) => name.includes('/')))
   }
 
   #rewatch(): void {

@@ -52,7 +52,7 @@ describe('reports', () => {
       send: async (one) => void sent.push(one),
       clock,
       logger: quiet,
-      intervalMs: 10_000,
+      intervalMs: () => 10_000,
     })
     const stop = new AbortController()
     const running = reporter.run(stop.signal)
@@ -78,7 +78,7 @@ describe('reports', () => {
       tries += 1
       throw new Error('away')
     }
-    const reporter = new Reporter({ collect: () => report, send, clock, logger: quiet, intervalMs: 10_000 })
+    const reporter = new Reporter({ collect: () => report, send, clock, logger: quiet, intervalMs: () => 10_000 })
     const stop = new AbortController()
     const running = reporter.run(stop.signal)
     for (let i = 0; i < 4; i++) {

@@ -9,10 +9,11 @@ export interface ReporterOptions {
   readonly clock: Clock
   readonly logger: Logger
   /** Longest time between two reports, in milliseconds. */
-  readonly intervalMs?: number
+  readonly intervalMs?: () => number
 }
 
-const defaultIntervalMs = 10_000
+/** In milliseconds. */
+export const defaultIntervalMs = 10_000
 /** Changes come in bursts; they are told together after this long, in milliseconds. */
 const gatherMs = 200
 /** A report of many releases takes its time: it is made so seldom that this part of the time, at most, goes into it. */
@@ -37,16 +38,16 @@ export class Reporter {
   }
 
   async run(signal: AbortSignal): Promise<void> {
-    const { clock, intervalMs = defaultIntervalMs } = this.#options
+    const { clock, intervalMs = () => defaultIntervalMs } = this.#options
     while (!signal.aborted) {
-      await clock.sleep(Math.min(intervalMs, Math.max(gatherMs, this.#tookMs / share)), signal).catch(() => undefined)
+      await clock.sleep(Math.min(intervalMs(), Math.max(gatherMs, this.#tookMs / share)), signal).catch(() => undefined)
       // What changes from here on is in the next report.
       this.#wake = new AbortController()
       const sent = !signal.aborted && (await this.#report(signal))
       if (signal.aborted) return
       // While the hub is away, changes are not told one by one.
       const until = sent ? AbortSignal.any([signal, this.#wake.signal]) : signal
-      await clock.sleep(sent ? intervalMs : intervalMs / 2, until).catch(() => undefined)
+      await clock.sleep(sent ? intervalMs() : defaultIntervalMs / 2, until).catch(() => undefined)
     }
   }
 

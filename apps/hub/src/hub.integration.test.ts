@@ -176,6 +176,50 @@ describe('a cluster', () => {
     await condition(name, 'Ready')
   })
 
+  it('is told with each report how the releases of other clusters stand on which its own depend', async () => {
+    const [alpha, bravo] = [await hub.joined(), await hub.joined()]
+    const { size: _, ...bundle } = await hub.bundle()
+    const db = await hub.placement(bundle, { names: [alpha.name] })
+    await hub.placement(bundle, { names: [bravo.name] }, { dependsOn: [{ release: db, cluster: alpha.name }] })
+    const told = async (state: object) =>
+      eventually(async () => {
+        const answer = await hub.sendReport(bravo.name, bravo.identity)
+        expect(answer.body['dependencies']).toMatchObject([{ cluster: alpha.name, release: db, ...state }])
+      })
+    await told({ ready: false, reason: 'Unknown' })
+    const release = {
+      name: db,
+      version: '1.0.0',
+      digest: bundle.digest,
+      signedBy: [],
+      message: 'on its way',
+      driftCorrected: 0,
+      drifted: false,
+    }
+    await hub.sendReport(alpha.name, alpha.identity, { releases: [{ ...release, ready: false, reason: 'Progressing' }] })
+    await told({ ready: false, reason: 'NotReady', message: 'Progressing: on its way' })
+    await hub.sendReport(alpha.name, alpha.identity, { releases: [{ ...release, ready: true, reason: 'Healthy' }] })
+    await told({ ready: true, digest: bundle.digest })
+    expect((await hub.sendReport(alpha.name, alpha.identity)).status).toBe(204)
+  })
+
+  it('refuses placements that wait for each other across clusters, with the circle in their status', async () => {
+    const [alpha, bravo] = [await hub.cluster(), await hub.cluster()]
+    const { size: _, ...bundle } = await hub.bundle()
+    const one = await hub.placement(bundle, { names: [alpha] }, { dependsOn: [{ release: 'not-yet', cluster: bravo }] })
+    const other = await hub.placement(bundle, { names: [bravo] }, { dependsOn: [{ release: one, cluster: alpha }] })
+    const spec = { dependsOn: [{ release: other, cluster: bravo }] }
+    await hub.client.patch({ apiVersion: 'muster.dev/v1alpha1', kind: 'Placement', name: one }, { spec }, { type: 'merge' })
+    const circle = new RegExp(
+      `${alpha}/${one} → ${bravo}/${other} → ${alpha}/${one}|${bravo}/${other} → ${alpha}/${one} → ${bravo}/${other}`,
+    )
+    for (const name of [one, other])
+      await eventually(async () => {
+        const ready = (await hub.getPlacement(name)).status?.conditions?.find(({ type }) => type === 'Ready')
+        expect(ready).toMatchObject({ status: 'False', reason: 'DependencyCycle', message: expect.stringMatching(circle) })
+      })
+  })
+
   it('keeps its channel when a bundle is placed that nobody published, and is told', async () => {
     const { name, identity } = await hub.joined()
     const before = await eventually(() => hub.channel(name))

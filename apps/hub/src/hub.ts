@@ -5,7 +5,7 @@ import { healthRoutes } from './api/health.ts'
 import { joinRoute, type RegistryAccess } from './api/join.ts'
 import { registryAccessOf } from './api/registry-access.ts'
 import { renewRoute } from './api/renew.ts'
-import { reportRoute } from './api/report.ts'
+import { type ReportOptions, reportRoute } from './api/report.ts'
 import { startServer } from './api/server.ts'
 import { JoinTokens } from './api/tokens.ts'
 import { type ChannelRegistry, Channels } from './channel/channels.ts'
@@ -13,9 +13,10 @@ import { PolicyCheck } from './channel/policies.ts'
 import { publishersConfigMap, readPublishers } from './channel/publishers.ts'
 import { ClusterStore } from './cluster-store.ts'
 import { ClusterController } from './controllers/cluster.ts'
-import { PlacementController, placementsConcern } from './controllers/placement.ts'
+import { dependentsOf, PlacementController, placementsConcern } from './controllers/placement.ts'
 import { TenantController } from './controllers/tenant.ts'
 import { TrustPolicyController } from './controllers/trust-policy.ts'
+import { dependencyStates } from './dependencies.ts'
 import { errorFields, type Log } from './log.ts'
 import { Reports } from './reports.ts'
 
@@ -127,6 +128,7 @@ export async function runHub(options: HubOptions, signal: AbortSignal): Promise<
   const placementController = new PlacementController({
     client,
     placement: (name) => placements.get(name),
+    placements: () => placements.list(),
     clusters: () => clusters.list(),
     now,
   })
@@ -157,6 +159,13 @@ export async function runHub(options: HubOptions, signal: AbortSignal): Promise<
         store,
         reports,
         cached: (name) => clusters.get(name),
+        dependencies: (cluster) =>
+          dependencyStates(cluster, {
+            placements: placements.list(),
+            cluster: (name) => clusters.get(name),
+            now: now(),
+            silentAfterMs: timings.silentAfterMs,
+          }),
         ready: () => informers.every((informer) => informer.synced),
       }),
       { stage: 'servers' },
@@ -208,7 +217,7 @@ export async function runHub(options: HubOptions, signal: AbortSignal): Promise<
         backoff,
         onError: failed('placement'),
       })
-        .watches(placements)
+        .watches(placements, ({ key }) => [key, ...dependentsOf(placements.list())])
         .watches(clusters, (event) => (concern(event) ? names(placements) : [])),
     )
   await manager.run(signal)
@@ -225,6 +234,7 @@ function apiServer(
     readonly store: ClusterStore
     readonly reports: Reports
     readonly cached: (name: string) => Cluster | undefined
+    readonly dependencies: ReportOptions['dependencies']
     readonly ready: () => boolean
   },
 ): { readonly name: string; run(signal: AbortSignal): Promise<void> } {
@@ -251,7 +261,15 @@ function apiServer(
     ...healthRoutes(parts.ready),
     joinRoute({ ...shared, tokens: new JoinTokens(client, namespace), monotonicMs: options.monotonicMs }),
     renewRoute(shared),
-    reportRoute({ reports: parts.reports, clusters: parts.store, cached: parts.cached, trustDomain, trusted, now }),
+    reportRoute({
+      reports: parts.reports,
+      clusters: parts.store,
+      cached: parts.cached,
+      dependencies: parts.dependencies,
+      trustDomain,
+      trusted,
+      now,
+    }),
   ]
   return {
     name: 'api',

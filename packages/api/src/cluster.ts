@@ -1,6 +1,6 @@
 import * as z from 'zod'
-import { type apiVersion, conditionSchema, digestSchema, type KindDefinition, type ObjectMeta } from './kind.ts'
-import { fightSchema } from './release.ts'
+import { type apiVersion, conditionSchema, digestSchema, type KindDefinition, nameSchema, type ObjectMeta } from './kind.ts'
+import { fightSchema, waitingForSchema } from './release.ts'
 import { customizationReportSchema, maxCustomizations } from './site-overlay.ts'
 
 /** What the agent last reported of one release. The hub copies it, and adds nothing that it does not know. */
@@ -28,6 +28,7 @@ export const releaseReportSchema = z.object({
   held: z.object({ digest: digestSchema, version: z.string(), reason: z.string() }).optional(),
   /** The version that the channel wants and that failed: the last good one was taken back for it. */
   rollback: z.object({ version: z.string(), digest: digestSchema, at: z.iso.datetime() }).optional(),
+  waitingFor: waitingForSchema.optional(),
 })
 export type ReleaseReport = z.infer<typeof releaseReportSchema>
 
@@ -71,6 +72,29 @@ export const clusterReportSchema = z.object({
   channelUnreadable: z.object({ since: z.iso.datetime(), reason: z.string(), message: z.string().max(4096) }).optional(),
 })
 export type ClusterReport = z.infer<typeof clusterReportSchema>
+
+/** Why a release of another cluster is ready or not, as far as the hub knows. */
+const dependencyReasons = ['Ready', 'NotReady', 'Unknown', 'NotPlaced', 'UnknownCluster', 'DependencyCycle'] as const
+
+/** How a release of another cluster stands, on which one of this cluster depends. */
+export const dependencyStateSchema = z.object({
+  cluster: nameSchema,
+  release: nameSchema,
+  /** It is, lately, in the version that is placed there. */
+  ready: z.boolean(),
+  reason: z.enum(dependencyReasons),
+  message: z.string().max(4096),
+  /** What is ready. */
+  digest: digestSchema.optional(),
+  /** When the hub last heard of that cluster, and how long ago that was by the hub's clock. */
+  observedAt: z.iso.datetime().optional(),
+  ageSeconds: z.int().min(0).optional(),
+})
+export type DependencyState = z.infer<typeof dependencyStateSchema>
+
+/** What the hub answers to a report. */
+export const reportAnswerSchema = z.object({ dependencies: z.array(dependencyStateSchema).max(500).optional() })
+export type ReportAnswer = z.infer<typeof reportAnswerSchema>
 
 const spec = z.object({
   /** Names of labels select clusters in placements; they live in `metadata.labels`. */

@@ -5,15 +5,19 @@ export {
   clusterKind,
   clusterReasons,
   clusterReportSchema,
+  type DependencyState,
   type NodeReport,
   type ReleaseReport,
+  type ReportAnswer,
+  reportAnswerSchema,
 } from './cluster.ts'
 export { customResourceDefinition, structuralSchema } from './crd.ts'
 export { customizationsFor } from './customizations.ts'
+export { cycleFrom, cycleOf, type DependencyFleet, dependenciesOf, dependencyCycle, type ReleaseAt } from './dependencies.ts'
 export { type EnclavePolicy, enclavePolicyKind, enclavePolicySpecSchema } from './enclave-policy.ts'
 export { apiVersion, type Condition, conditionSchema, digestSchema, type KindDefinition, nameSchema, type ObjectMeta } from './kind.ts'
 export { type Placement, placementKind, placementReasons, writtenPlacementSchema } from './placement.ts'
-export { type InventoryEntry, type Release, type ReleaseReason, releaseKind, releaseReasons } from './release.ts'
+export { type InventoryEntry, type Release, type ReleaseReason, releaseKind, releaseReasons, type WaitingFor } from './release.ts'
 export { type GoodVersion, maxShapeLength, type Rollback } from './release-rollback.ts'
 export {
   type ChosenCustomization,

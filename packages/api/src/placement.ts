@@ -68,6 +68,8 @@ export const placementReasons = {
   ready: 'Ready',
   progressing: 'Progressing',
   noClusters: 'NoClusters',
+  /** It depends on itself by way of others: it can never become ready. */
+  dependencyCycle: 'DependencyCycle',
 } as const
 
 export const placementKind: KindDefinition = {

@@ -14,6 +14,8 @@ export const inventoryEntrySchema = z.object({
   uid: z.string().optional(),
   /** Which of its fields the agent owned after the last apply, as a hash: after a restart it says whether the object is as it was applied. */
   ownership: z.string().optional(),
+  /** In which wave it was applied, where that is not 0: prune goes the other way. */
+  wave: z.int().optional(),
 })
 export type InventoryEntry = z.infer<typeof inventoryEntrySchema>
 
@@ -21,6 +23,14 @@ const differenceSchema = z.object({ object: z.string(), paths: z.array(z.string(
 
 /** Another writes the same fields again and again, so that corrections are made ever more slowly. */
 export const fightSchema = differenceSchema.extend({ times: z.int().min(1), since: z.iso.datetime() })
+/** What must come first, before a release goes on. */
+export const waitingForSchema = z.object({
+  what: z.enum(['Wave', 'Dependency', 'Hook']),
+  /** Of objects (`Deployment shop/db`), or of releases (`db`, `alpha/db` where it is another cluster's); the first 16. */
+  names: z.array(z.string().max(512)).max(16),
+  since: z.iso.datetime(),
+})
+export type WaitingFor = z.infer<typeof waitingForSchema>
 
 const spec = z.object({
   bundle: z.object({ repository: z.string(), version: z.string(), digest: digestSchema }),
@@ -93,6 +103,7 @@ const status = z.object({
       tolerated: z.array(differenceSchema).max(10).optional(),
     })
     .optional(),
+  waitingFor: waitingForSchema.optional(),
 })
 
 /** Kind `Release`: a bundle installed in this cluster. Made by the agent, read by people. */
@@ -151,6 +162,10 @@ export const releaseReasons = {
   suspended: 'Suspended',
   /** The site holds it at a digest that never ran here. */
   holdUnknown: 'HoldUnknown',
+  /** A release that it depends on is not ready, or nobody knows: what runs is kept meanwhile. */
+  dependencyNotReady: 'DependencyNotReady',
+  /** It depends on itself by way of others, in this cluster or across clusters. */
+  dependencyCycle: 'DependencyCycle',
   pruning: 'Pruning',
   /** The prune is larger than the share that the cluster allows and waits for consent. */
   pruneNeedsConsent: 'PruneNeedsConsent',

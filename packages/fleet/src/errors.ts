@@ -5,6 +5,7 @@ export type FleetErrorCode =
   | 'UnknownCluster'
   | 'UnknownPlacement'
   | 'NoSealingKey'
+  | 'DependencyCycle'
   | 'NameTaken'
   | 'MemberElsewhere'
   | 'UnknownBundle'

@@ -189,6 +189,19 @@ export const adviceOf: Readonly<Record<ReleaseReason, Advice>> = {
       [`muster release resume ${name} --cluster ${cluster}`, 'follow the channel again'],
     ],
   },
+  [releaseReasons.dependencyNotReady]: {
+    waits: 'A release that it depends on is not ready.',
+    next: 'It goes on as soon as that is ready; in another cluster, a few seconds later. What ran before goes on meanwhile.',
+    can: () => [
+      ['muster release list', 'how that release stands'],
+      ['muster place -f FILE', 'place it without the dependency'],
+    ],
+  },
+  [releaseReasons.dependencyCycle]: {
+    waits: 'It depends on itself by way of others, so that it would wait for ever.',
+    next: 'Nothing, until one of these dependencies is taken out. What ran before goes on.',
+    can: () => [['muster place -f FILE', 'place one of them without its dependency']],
+  },
   [releaseReasons.pruning]: {
     waits: 'Objects of it are being deleted.',
     next: 'The agent deletes in the reverse order of applying and looks twice a second. Nothing goes before what needs it is gone.',

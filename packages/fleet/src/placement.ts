@@ -1,4 +1,4 @@
-import { apiVersion, type Cluster, type Placement, releaseReasons, selects } from '@muster/api'
+import { apiVersion, type Cluster, cycleOf, type Placement, releaseReasons, selects } from '@muster/api'
 import { isKubeError, type KubeClient, type KubeObject } from '@muster/kube'
 import { FleetError } from './errors.ts'
 import { until, type WaitOptions } from './install.ts'
@@ -29,40 +29,77 @@ export type WrittenPlacement = Pick<Placement, 'metadata' | 'spec'>
 
 /**
  * Places a bundle on clusters, or changes where it is placed; what else its placement says stays.
- * @throws FleetError `UnknownCluster` when the hub knows no cluster of a given name: nothing is changed then
+ * @throws FleetError `UnknownCluster` when the hub knows no cluster of a given name, `DependencyCycle`: nothing is changed then
  */
 export async function place(hub: KubeClient, options: PlaceOptions, signal: AbortSignal): Promise<Placement> {
   const { repository, version, digest } = options.bundle
   const said: Spec = { bundle: { repository, version, digest }, namespace: options.namespace, clusters: { names: [...options.clusters] } }
-  await demandKnown(hub, [said], signal)
-  return write(hub, { name: options.name }, (present) => ({ ...present?.spec, ...said }), signal)
+  const clusters = await demandKnown(hub, [said], signal)
+  const whole = (present: Placement | undefined): Spec => ({ ...present?.spec, ...said })
+  await demandNoCycle(hub, [{ metadata: { name: options.name }, whole }], clusters, signal)
+  return write(hub, { name: options.name }, whole, signal)
 }
 
 /**
  * Writes placements as they are given: what one does not say is taken out of the one that is there, except values sealed to clusters, which
  * only those can read and nobody has anywhere else.
- * @throws FleetError `UnknownCluster`: nothing is changed then
+ * @throws FleetError `UnknownCluster`, `DependencyCycle`: nothing is changed then
  */
 export async function placeWritten(hub: KubeClient, placements: readonly WrittenPlacement[], signal: AbortSignal): Promise<Placement[]> {
-  await demandKnown(
+  const clusters = await demandKnown(
     hub,
     placements.map(({ spec }) => spec),
     signal,
   )
-  const written: Placement[] = []
-  for (const { metadata, spec } of placements) {
+  const changes = placements.map(({ metadata, spec }): Change => {
     const whole = (present: Placement | undefined): Spec =>
       present?.spec.sealed === undefined ? spec : { sealed: present.spec.sealed, ...spec }
-    written.push(await write(hub, metadata, whole, signal))
-  }
+    return { metadata, whole }
+  })
+  await demandNoCycle(hub, changes, clusters, signal)
+  const written: Placement[] = []
+  for (const { metadata, whole } of changes) written.push(await write(hub, metadata, whole, signal))
   return written
 }
 
-async function demandKnown(hub: KubeClient, specs: readonly Spec[], signal: AbortSignal): Promise<void> {
+/** A placement to be written: what it will be, from what it is. */
+interface Change {
+  readonly metadata: Placement['metadata']
+  readonly whole: (present: Placement | undefined) => Spec
+}
+
+/** Refuses placements that would wait for themselves by way of others, in one cluster or across several. */
+async function demandNoCycle(
+  hub: KubeClient,
+  changes: readonly Change[],
+  clusters: readonly Cluster[],
+  signal: AbortSignal,
+): Promise<void> {
+  const { items } = await hub.list<LivePlacement>({ apiVersion, kind: 'Placement' }, { signal })
+  const after = new Map<string, WrittenPlacement>(items.map((placement) => [placement.metadata.name, placement]))
+  for (const { metadata, whole } of changes) {
+    after.set(metadata.name, { metadata, spec: whole(items.find((one) => one.metadata.name === metadata.name)) })
+  }
+  const fleet = {
+    placement: (name: string) => after.get(name),
+    cluster: (name: string) => clusters.find((cluster) => cluster.metadata.name === name),
+  }
+  for (const { metadata } of changes) {
+    const placement = after.get(metadata.name)
+    const cycle = placement && cycleOf(placement, clusters, fleet)
+    if (cycle === undefined) continue
+    throw new FleetError(
+      'DependencyCycle',
+      `${metadata.name} would wait for ever, since each of these waits for the next: ${cycle}. Take one of these dependencies out (spec.dependsOn). Nothing was placed.`,
+    )
+  }
+}
+
+async function demandKnown(hub: KubeClient, specs: readonly Spec[], signal: AbortSignal): Promise<readonly Cluster[]> {
   const known = await hub.list<Cluster & KubeObject>({ apiVersion, kind: 'Cluster' }, { signal })
   const names = new Set(known.items.map((cluster) => cluster.metadata.name))
   const unknown = new Set(specs.flatMap(({ clusters }) => clusters.names ?? []).filter((name) => !names.has(name)))
-  if (unknown.size === 0) return
+  if (unknown.size === 0) return known.items
   const said = [...unknown].map((name) => `"${name}"`).join(', ')
   throw new FleetError('UnknownCluster', `The fleet has no cluster ${said}. It has: ${[...names].sort().join(', ')}.`)
 }

@@ -5,7 +5,7 @@ export interface ObjectFailure {
   readonly ref: Ref
   /**
    * A code of `KubeError`, or: `Duplicate` (twice in one bundle), `OwnedByOtherRelease`, `NotEstablished` (a definition that is not
-   * served in time), `Terminating` (being deleted; made again when it is gone), `Unexpected`.
+   * served in time), `Terminating` (being deleted; made again when it is gone), `WaveInvalid`, `Unexpected`.
    */
   readonly code: string
   readonly message: string

@@ -13,7 +13,7 @@ export { holderOf } from './holder.ts'
 export { groupKind, nameOf, objectKey, refOf } from './identity.ts'
 export { entryOf, entryRef, type InventoryEntry, subtractInventory, unionInventory } from './inventory.ts'
 export { fieldOwners, ownershipHash } from './managed-fields.ts'
-export { compareForApply, compareForPrune, type Phase, phaseOf, phases } from './order.ts'
+export { compareForApply, compareForPrune, type Ordered, type Phase, phaseOf, phases } from './order.ts'
 export {
   inventoryWith,
   isProtected,
@@ -29,3 +29,4 @@ export { type PruneOptions, type PruneResult, prune, remainingEntries } from './
 export { ApplyRefusal } from './refusal.ts'
 export { type PathStep, parsePath, type Tolerance } from './tolerance.ts'
 export { beginTrial, lookAtTrial, pauseTrial, resumeTrial, type Trial, type TrialLimits } from './trial.ts'
+export { type Stage, type Staged, stagesOf, waveAnnotation, waveOf } from './waves.ts'

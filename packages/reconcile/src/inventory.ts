@@ -1,5 +1,6 @@
 import type { KubeObject, Ref } from '@muster/kube'
 import { objectKey, refOf } from './identity.ts'
+import { waveOf } from './waves.ts'
 
 /** An object that a release made: what prune may delete, and nothing else. */
 export interface InventoryEntry {
@@ -11,6 +12,8 @@ export interface InventoryEntry {
   readonly uid?: string | undefined
   /** `ownershipHash` as it was after the last apply: after a restart it says whether the object is still as it was applied. */
   readonly ownership?: string | undefined
+  /** In which wave it was applied, where that is not 0: prune goes the other way. */
+  readonly wave?: number | undefined
 }
 
 /** Which object an entry is. */
@@ -21,23 +24,26 @@ export function entryRef(entry: InventoryEntry): Ref {
 
 /** The entry of an object, with its uid where it has one, and with what it was applied as where that is known. */
 export function entryOf(object: KubeObject, ownership?: string): InventoryEntry {
-  const { uid } = object.metadata
-  return { ...refOf(object), ...(uid === undefined ? {} : { uid }), ...(ownership === undefined ? {} : { ownership }) }
+  return entry(refOf(object), { uid: object.metadata.uid, ownership, wave: waveOf(object) })
+}
+
+function entry(ref: Ref, { uid, ownership, wave }: Pick<InventoryEntry, 'uid' | 'ownership' | 'wave'>): InventoryEntry {
+  return {
+    ...ref,
+    ...(uid === undefined ? {} : { uid }),
+    ...(ownership === undefined ? {} : { ownership }),
+    ...(wave === undefined || wave === 0 ? {} : { wave }),
+  }
 }
 
 /** Entries of both, each object once; what `b` says of an object wins, except that what is known of it is not forgotten. */
 export function unionInventory(a: readonly InventoryEntry[], b: readonly InventoryEntry[]): InventoryEntry[] {
   const result = new Map(a.map((entry) => [objectKey(entryRef(entry)), entry]))
-  for (const entry of b) {
-    const key = objectKey(entryRef(entry))
+  for (const said of b) {
+    const key = objectKey(entryRef(said))
     const known = result.get(key)
-    const uid = entry.uid ?? known?.uid
-    const ownership = entry.ownership ?? known?.ownership
-    result.set(key, {
-      ...entryRef(entry),
-      ...(uid === undefined ? {} : { uid }),
-      ...(ownership === undefined ? {} : { ownership }),
-    })
+    const { uid = known?.uid, ownership = known?.ownership, wave } = said
+    result.set(key, entry(entryRef(said), { uid, ownership, wave }))
   }
   return sorted([...result.values()])
 }

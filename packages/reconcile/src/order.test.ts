@@ -28,6 +28,19 @@ describe('the order', () => {
     )
   })
 
+  it('puts lower waves first inside a group of phases, and waves never before definitions and namespaces or behind webhooks', () => {
+    const waves = [0, 0, 0, 0, 0, 5, 0, -1, 1, 2, 3, -7]
+    const mixed = refs.map((ref, at) => ({ ...ref, wave: waves[at] ?? 0 }))
+    const names = ({ kind }: Ref) => kind
+    const order = [
+      ...['CustomResourceDefinition', 'Namespace'],
+      ...['Service', 'Role', 'ServiceAccount', 'RoleBinding', 'ConfigMap', 'Deployment', 'HorizontalPodAutoscaler', 'Widget'],
+      ...['PersistentVolumeClaim', 'ValidatingWebhookConfiguration'],
+    ]
+    expect([...mixed].sort(compareForApply).map(names)).toEqual(order)
+    expect([...mixed].sort(compareForPrune).map(names)).toEqual(order.reverse())
+  })
+
   it('takes kinds of the community’s groups for custom resources, and kinds of the API server’s for its own', () => {
     expect(phaseOf({ apiVersion: 'gateway.networking.x-k8s.io/v1', kind: 'Gateway' })).toBe('custom')
     expect(phaseOf({ apiVersion: 'cluster.x-k8s.io/v1', kind: 'Cluster' })).toBe('custom')

@@ -2,36 +2,51 @@ import type { Ref } from '@muster/kube'
 import { groupKind, groupOf, objectKey } from './identity.ts'
 
 /** The order of application. What an object needs stands in an earlier phase; prune goes the other way. */
-export const phases = ['definitions', 'namespaces', 'access', 'storage', 'config', 'workloads', 'custom', 'guards'] as const
+export const phases = ['definitions', 'namespaces', 'identity', 'storage', 'configuration', 'workloads', 'custom', 'webhooks'] as const
 export type Phase = (typeof phases)[number]
+
+/**
+ * Waves order what is inside such a group, across its phases. Definitions and namespaces are there before any wave, and webhooks come
+ * after all of them, as one may refuse what its own bundle still has to bring.
+ */
+const groups: Readonly<Record<Phase, number>> = {
+  definitions: 0,
+  namespaces: 0,
+  identity: 1,
+  storage: 1,
+  configuration: 1,
+  workloads: 1,
+  custom: 1,
+  webhooks: 2,
+}
 
 const byKind: ReadonlyMap<string, Phase> = new Map<string, Phase>([
   ['CustomResourceDefinition.apiextensions.k8s.io', 'definitions'],
   ['Namespace', 'namespaces'],
-  ['ServiceAccount', 'access'],
-  ['Role.rbac.authorization.k8s.io', 'access'],
-  ['ClusterRole.rbac.authorization.k8s.io', 'access'],
-  ['RoleBinding.rbac.authorization.k8s.io', 'access'],
-  ['ClusterRoleBinding.rbac.authorization.k8s.io', 'access'],
+  ['ServiceAccount', 'identity'],
+  ['Role.rbac.authorization.k8s.io', 'identity'],
+  ['ClusterRole.rbac.authorization.k8s.io', 'identity'],
+  ['RoleBinding.rbac.authorization.k8s.io', 'identity'],
+  ['ClusterRoleBinding.rbac.authorization.k8s.io', 'identity'],
   ['StorageClass.storage.k8s.io', 'storage'],
   ['CSIDriver.storage.k8s.io', 'storage'],
   ['PersistentVolume', 'storage'],
   ['PersistentVolumeClaim', 'storage'],
-  ['ConfigMap', 'config'],
-  ['Secret', 'config'],
-  ['ResourceQuota', 'config'],
-  ['LimitRange', 'config'],
-  ['PriorityClass.scheduling.k8s.io', 'config'],
-  ['RuntimeClass.node.k8s.io', 'config'],
-  ['IngressClass.networking.k8s.io', 'config'],
-  // Guards come last: a webhook whose server does not run yet would refuse the rest of its own bundle.
-  ['ValidatingWebhookConfiguration.admissionregistration.k8s.io', 'guards'],
-  ['MutatingWebhookConfiguration.admissionregistration.k8s.io', 'guards'],
-  ['ValidatingAdmissionPolicy.admissionregistration.k8s.io', 'guards'],
-  ['ValidatingAdmissionPolicyBinding.admissionregistration.k8s.io', 'guards'],
-  ['MutatingAdmissionPolicy.admissionregistration.k8s.io', 'guards'],
-  ['MutatingAdmissionPolicyBinding.admissionregistration.k8s.io', 'guards'],
-  ['APIService.apiregistration.k8s.io', 'guards'],
+  ['ConfigMap', 'configuration'],
+  ['Secret', 'configuration'],
+  ['ResourceQuota', 'configuration'],
+  ['LimitRange', 'configuration'],
+  ['PriorityClass.scheduling.k8s.io', 'configuration'],
+  ['RuntimeClass.node.k8s.io', 'configuration'],
+  ['IngressClass.networking.k8s.io', 'configuration'],
+  // Last: a webhook whose server does not run yet would refuse the rest of its own bundle.
+  ['ValidatingWebhookConfiguration.admissionregistration.k8s.io', 'webhooks'],
+  ['MutatingWebhookConfiguration.admissionregistration.k8s.io', 'webhooks'],
+  ['ValidatingAdmissionPolicy.admissionregistration.k8s.io', 'webhooks'],
+  ['ValidatingAdmissionPolicyBinding.admissionregistration.k8s.io', 'webhooks'],
+  ['MutatingAdmissionPolicy.admissionregistration.k8s.io', 'webhooks'],
+  ['MutatingAdmissionPolicyBinding.admissionregistration.k8s.io', 'webhooks'],
+  ['APIService.apiregistration.k8s.io', 'webhooks'],
 ])
 
 /** Within a phase: what others point at comes first. */
@@ -68,14 +83,23 @@ function isKubernetesGroup(group: string): boolean {
   return group.endsWith('.k8s.io') && !group.endsWith('.x-k8s.io') && group.split('.').length === 3
 }
 
+/** What is put in order: which object, and its wave where it is not 0. */
+export type Ordered = Ref & { readonly wave?: number | undefined }
+
 /** Negative when `a` is applied before `b`. A total order: the same bundle is always applied in the same order. */
-export function compareForApply(a: Ref, b: Ref): number {
-  return phases.indexOf(phaseOf(a)) - phases.indexOf(phaseOf(b)) || rank(a) - rank(b) || compareText(objectKey(a), objectKey(b))
+export function compareForApply(a: Ordered, b: Ordered): number {
+  return compareSteps(a, b) || rank(a) - rank(b) || compareText(objectKey(a), objectKey(b))
 }
 
-/** Negative when `a` is pruned before `b`: the reverse of the order of application. */
-export function compareForPrune(a: Ref, b: Ref): number {
+/** Negative when `a` is pruned before `b`: the reverse of the order of application, waves included. */
+export function compareForPrune(a: Ordered, b: Ordered): number {
   return compareForApply(b, a)
+}
+
+/** 0 for objects that are applied side by side: of the same wave and phase. */
+export function compareSteps(a: Ordered, b: Ordered): number {
+  const [one, other] = [phaseOf(a), phaseOf(b)]
+  return groups[one] - groups[other] || (a.wave ?? 0) - (b.wave ?? 0) || phases.indexOf(one) - phases.indexOf(other)
 }
 
 function rank(what: Ref): number {

@@ -5,11 +5,14 @@ import { holderOf } from './holder.ts'
 import { groupKind, nameOf, objectKey, refOf } from './identity.ts'
 import { entryOf, entryRef, type InventoryEntry, subtractInventory, unionInventory } from './inventory.ts'
 import { compareForApply, type Phase, phaseOf } from './order.ts'
+import { waveAnnotation, waveOf } from './waves.ts'
 
 /** One object as it will be applied. */
 export interface PlannedObject {
   readonly key: string
   readonly phase: Phase
+  /** Lower waves are applied, and healthy, before it. */
+  readonly wave: number
   readonly object: KubeObject
   /**
    * Whether it belongs to the inventory. A namespace, definition or claim that was there before the release is managed but never
@@ -87,12 +90,24 @@ export async function planRelease(api: ClusterApi, objects: readonly KubeObject[
   const planned: PlannedObject[] = []
   const foreign: InventoryEntry[] = []
   for (const [key, object] of placed) {
+    const wave = waveOf(object)
+    if (wave === undefined) {
+      failures.push(notAWave(object))
+      continue
+    }
     const known = isProtected(object) ? options.inventory.find((entry) => objectKey(entryRef(entry)) === key) : undefined
     const ours = !isProtected(object) || (await isOurs(look, object, known, options.release))
     if (!ours && known !== undefined) foreign.push(known)
-    planned.push({ key, phase: phaseOf(object), object, ours, ...(key === added ? { optional: true as const } : {}) })
+    planned.push({ key, phase: phaseOf(object), wave, object, ours, ...(key === added ? { optional: true as const } : {}) })
   }
-  return { objects: planned.sort((a, b) => compareForApply(refOf(a.object), refOf(b.object))), failures, foreign }
+  const ordered = planned.map((item) => ({ item, at: { ...refOf(item.object), wave: item.wave } }))
+  return { objects: ordered.sort((a, b) => compareForApply(a.at, b.at)).map(({ item }) => item), failures, foreign }
+}
+
+function notAWave(object: KubeObject): ObjectFailure {
+  const ref = refOf(object)
+  const message = `${nameOf(ref)} has no whole number between -1000000 and 1000000 in its annotation ${waveAnnotation}; correct it in the bundle.`
+  return { ref, code: 'WaveInvalid', message, transient: false }
 }
 
 type Look = (ref: Ref) => Promise<Exclude<Sighting, 'unknown'>>

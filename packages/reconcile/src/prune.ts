@@ -5,7 +5,7 @@ import { failureOf } from './failure.ts'
 import { describeFinalizers } from './finalizers.ts'
 import { groupKind, nameOf } from './identity.ts'
 import { entryRef, type InventoryEntry } from './inventory.ts'
-import { compareForPrune, phaseOf } from './order.ts'
+import { compareForPrune, compareSteps } from './order.ts'
 import { isToStay, orphan } from './orphan.ts'
 import { isProtected } from './plan.ts'
 
@@ -16,7 +16,7 @@ export interface PruneResult {
    * `Gone`: it is not there any more. `Deleting`: deletion was asked for and waits (finalizers, dependents).
    * `Kept`: it is not the release's to delete, or is to stay, and leaves the inventory. `NeedsConsent`: what would be lost with it nobody
    * can bring back, so that somebody must say it first. `Failed`: tried, to be tried again.
-   * `Waiting`: not tried yet, since an earlier phase is not gone.
+   * `Waiting`: not tried yet, since what is of a later phase or wave is not gone.
    */
   readonly outcome: 'Gone' | 'Deleting' | 'Kept' | 'NeedsConsent' | 'Failed' | 'Waiting'
   /** What it waits for, or why it was kept or failed. */
@@ -41,19 +41,17 @@ export interface PruneOptions {
  * by it, waits for consent. An object with the annotation `muster.dev/prune: keep` stays. Call again until nothing waits.
  */
 export async function prune(api: ClusterApi, entries: readonly InventoryEntry[], options: PruneOptions): Promise<PruneResult[]> {
-  const ordered = [...entries].sort((a, b) => compareForPrune(entryRef(a), entryRef(b)))
+  const ordered = [...entries].sort(compareForPrune)
   const results: PruneResult[] = []
-  let waitingFor: { readonly phase: string; readonly name: string } | undefined
+  let waitingFor: InventoryEntry | undefined
   for (const entry of ordered) {
-    const phase = phaseOf(entry)
-    if (waitingFor !== undefined && waitingFor.phase !== phase) {
-      results.push({ entry, outcome: 'Waiting', message: `It waits until ${waitingFor.name} is gone.` })
+    if (waitingFor !== undefined && compareSteps(waitingFor, entry) !== 0) {
+      results.push({ entry, outcome: 'Waiting', message: `It waits until ${nameOf(waitingFor)} is gone.` })
       continue
     }
     const result = await pruneOne(api, entry, options)
     results.push(result)
-    if (result.outcome === 'Deleting' || result.outcome === 'Failed' || result.outcome === 'NeedsConsent')
-      waitingFor ??= { phase, name: nameOf(entryRef(entry)) }
+    if (result.outcome === 'Deleting' || result.outcome === 'Failed' || result.outcome === 'NeedsConsent') waitingFor ??= entry
   }
   return results
 }

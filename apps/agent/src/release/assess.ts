@@ -31,7 +31,8 @@ export function assessRelease(runtime: ReleaseRuntime, watches: Pick<Watches, 'g
   return { ready: false, reason, message: summary.message, requeueAfterMs: lookAgainMs }
 }
 
-function healthOf(tracked: Tracked, watches: Pick<Watches, 'get'>): Health {
+/** The health of what was applied, not of what was there before it. */
+export function healthOf(tracked: Tracked, watches: Pick<Watches, 'get'>): Health {
   const observed = watches.get(refOf(tracked.planned.object))
   if (observed === 'unknown') return { state: 'Progressing', reason: 'NotObserved', message: 'It is not watched yet.' }
   if (observed === undefined) return { state: 'Progressing', reason: 'Missing', message: 'It is not there.' }

@@ -5,6 +5,7 @@ import type { Applied } from '@muster/reconcile'
 import type { ChannelContent, ChannelRelease } from '@muster/trust'
 import type { Clock } from '../clock.ts'
 import type { Logger } from '../logger.ts'
+import type { RemoteReleases } from '../remote-releases.ts'
 import type { SiteLayer, SiteOverlays } from '../site-overlays.ts'
 import type { Tenancy } from '../tenancy.ts'
 import type { TrustRules } from '../trust-rules.ts'
@@ -19,6 +20,8 @@ export interface ReleaseServices {
   readonly client: KubeClient
   readonly objects: ReleaseObjects
   readonly releases: Releases
+  /** Those of other clusters, as the hub tells. */
+  readonly remote: RemoteReleases
   readonly watches: Watches
   readonly clock: Clock
   readonly logger: Logger

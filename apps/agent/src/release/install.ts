@@ -2,6 +2,7 @@ import { type InventoryEntry, releaseReasons } from '@muster/api'
 import {
   type Applied,
   applyPlan,
+  type ClusterApi,
   entryOf,
   entryRef,
   inventoryWith,
@@ -16,7 +17,7 @@ import {
   subtractInventory,
   unionInventory,
 } from '@muster/reconcile'
-import { type ChannelRelease, TrustError } from '@muster/trust'
+import { TrustError } from '@muster/trust'
 import { BundleRefusal, type LoadedBundle, loadBundle, refusalOf, type WantedBundle } from '../bundle-loader.ts'
 import { backoffMs } from '../clock.ts'
 import { codeOf, messageOf } from '../error.ts'
@@ -26,9 +27,11 @@ import { customized } from './customize.ts'
 import { actFor } from './grant.ts'
 import { isRefusal } from './handover.ts'
 import { isAsApplied, lastObjects } from './last-applied.ts'
+import { recheck } from './recheck.ts'
 import { bearsGeneration } from './release-object.ts'
 import { entryOfGood, putOnTrial } from './rollback.ts'
-import { type AppliedContent, contentOf, type LastApplied, type Outcome, type Tracked } from './runtime.ts'
+import { beginRollout, waitsForWave } from './rollout.ts'
+import { contentOf, type LastApplied, type Outcome, type Rollout, type Tracked } from './runtime.ts'
 import { waitsForChannel } from './stale.ts'
 import { takeOver, takeWishes } from './wishes.ts'
 
@@ -42,7 +45,7 @@ const refusedObjectAgainMs = 60_000
 export const install: Step = async (services, context) => {
   const { entry, content, runtime } = context
   const trust = services.trust.key(content)
-  const { applied } = runtime
+  const { applied, rollout } = runtime
   const current = applied !== undefined && runtime.complete && applied.content === contentOf(entry)
   if (current && applied.trust === trust && !runtime.asked) return undefined
   // The site may ask for more than the channel: before that is known nothing is taken, and what runs is left as it is.
@@ -51,6 +54,7 @@ export const install: Step = async (services, context) => {
     await keepWhatRuns(services, context)
     return waitsForChannel(context.expiredAt, entry.bundle.version)
   }
+  if (rollout?.content === contentOf(entry) && rollout.trust === trust && !runtime.asked) return advance(services, context, rollout)
   let bundle: LoadedBundle
   try {
     bundle = await verified(services, context, entry.bundle, ranBefore(context))
@@ -67,7 +71,7 @@ export const install: Step = async (services, context) => {
 }
 
 /** Whether this very bundle was applied whole before: to apply it again, such as after a restart, is nothing new. */
-function ranBefore({ runtime, entry, rolledBack }: ReleaseContext): boolean {
+export function ranBefore({ runtime, entry, rolledBack }: Pick<ReleaseContext, 'runtime' | 'entry' | 'rolledBack'>): boolean {
   if (rolledBack) return true
   const { applied, remembered, held, history } = runtime
   // The site goes back to what it had: nothing new comes from a channel.
@@ -164,79 +168,127 @@ async function applyBundle(
   bundle: LoadedBundle,
   trust: string,
 ): Promise<Outcome | undefined> {
-  const { clock, logger, releases, rewatch, tenancy, watches } = services
   const { runtime, entry, signal } = context
-  const release = runtime.name
   const { asked } = runtime
   runtime.asked = false
-  const target: ChannelRelease = { ...entry, bundle: { ...entry.bundle, version: bundle.version, digest: bundle.digest } }
-  const content = contentOf(target)
-  await tenancy.prepare(entry.settings?.tenant, bundle.objects, signal)
+  const content = contentOf({ ...entry, bundle: { ...entry.bundle, version: bundle.version, digest: bundle.digest } })
+  await services.tenancy.prepare(entry.settings?.tenant, bundle.objects, signal)
   const planned = await planOf(services, context, bundle)
   const api = actFor(services, context, { version: bundle.version, content }, planned)
   if ('reason' in api) return api
   takeWishes(services, context, bundle.digest, planned)
   const plan = takeOver(services, context, planned)
-  const rules = services.handover(context.content)
   const same = (runtime.applied ?? runtime.remembered)?.content === content
-  const last = lastObjects(services, context, bundle.digest, verified)
   runtime.complete = false
   await announce(services, context, plan, content)
-  const result = await tenancy.whileActing(entry.settings?.tenant, () =>
-    runtime.whileApplying(async () => {
-      const judged = runtime.health === bundle.health
-      runtime.health = bundle.health
-      track(runtime, plan, same)
-      releases.index(runtime)
-      if (judged) watches.add(plan.objects.map(({ object }) => object))
-      else rewatch()
-      // What was applied before the agent was started anew is compared with what is there, which must have been read for that.
-      if (same)
-        await watches.read(
-          plan.objects.map(({ object }) => object).filter((object) => watches.get(refOf(object)) === 'unknown'),
-          signal,
-        )
-      return applyPlan(api, plan.objects, {
-        release,
-        accepted: same,
-        tolerances: runtime.driftPolicy.tolerances,
-        nowMs: clock.now().getTime(),
-        inspect: same && !runtime.corrects,
-        letsGo: (holder, key) => rules.letsGo(holder, key),
-        takeOver: { adopt: entry.settings?.adopt ?? [], takeFrom: entry.settings?.conflicts?.takeFrom ?? [] },
-        known: (planned) => {
-          const tracked = runtime.tracked.get(planned.key)
-          if (tracked !== undefined && !asked && isAsApplied(tracked, watches)) {
-            keep(tracked, tracked.last)
-            runtime.drifting.delete(planned.key)
-            return 'as planned'
-          }
-          return { expect: expected(services, context, planned), last: () => last(planned.key) }
-        },
+  runtime.rollout = beginRollout({ content, trust, bundle, plan, same, asked })
+  return advance(services, context, runtime.rollout, api)
+}
+
+/**
+ * Goes on with a rollout, as far as it need not wait.
+ * @param began as whom its first stage is applied, where that was just found out: the right to a later one may have ended meanwhile
+ */
+async function advance(
+  services: ReleaseServices,
+  context: ReleaseContext,
+  rollout: Rollout,
+  began?: ClusterApi,
+): Promise<Outcome | undefined> {
+  const { runtime, entry } = context
+  const { bundle, content, plan } = rollout
+  let given = began
+  for (let stage = rollout.stages[rollout.next]; stage !== undefined; stage = rollout.stages[rollout.next]) {
+    const waits = waitsForWave(runtime, services.watches, rollout)
+    if (waits !== undefined) {
+      await recheck(services, context)
+      return waits
+    }
+    const api = given ?? actFor(services, context, { version: bundle.version, content }, plan)
+    given = undefined
+    if ('reason' in api) return api
+    const failures = await applyStage(services, context, rollout, stage.objects, api)
+    if (failures.length > 0) {
+      // Rights that somebody took away are given again before the next try.
+      if (entry.settings?.tenant && failures.some(({ code }) => code === 'Forbidden')) services.tenancy.doubt(entry.settings.tenant.name)
+      // What cannot be planned may be tomorrow; of what was planned only this stage is tried again.
+      if (rollout.next === 0) runtime.rollout = undefined
+      return applyFailed(services, context, failures)
+    }
+    rollout.next += 1
+  }
+  return finish(services, context, rollout)
+}
+
+async function applyStage(
+  services: ReleaseServices,
+  context: ReleaseContext,
+  { bundle, plan, same, asked, applied, next }: Rollout,
+  objects: readonly PlannedObject[],
+  api: ClusterApi,
+): Promise<readonly ObjectFailure[]> {
+  const { clock, releases, rewatch, tenancy, watches } = services
+  const { runtime, entry, signal } = context
+  const rules = services.handover(context.content)
+  const last = lastObjects(services, context, bundle.digest, verified)
+  const apply = async () => {
+    const judged = runtime.health === bundle.health
+    runtime.health = bundle.health
+    track(runtime, objects, same)
+    releases.index(runtime)
+    if (judged) watches.add(objects.map(({ object }) => object))
+    else rewatch()
+    // What was applied before the agent was started anew is compared with what is there, which must have been read for that.
+    if (same)
+      await watches.read(
+        objects.map(({ object }) => object).filter((object) => watches.get(refOf(object)) === 'unknown'),
         signal,
-        onApplied: (planned, applied) => {
-          note(services, context, planned, applied, same)
-        },
-      })
-    }),
-  )
-  const failures = [...plan.failures, ...result.failures]
+      )
+    return applyPlan(api, objects, {
+      release: runtime.name,
+      accepted: same,
+      tolerances: runtime.driftPolicy.tolerances,
+      nowMs: clock.now().getTime(),
+      inspect: same && !runtime.corrects,
+      letsGo: (holder, key) => rules.letsGo(holder, key),
+      takeOver: { adopt: entry.settings?.adopt ?? [], takeFrom: entry.settings?.conflicts?.takeFrom ?? [] },
+      known: (planned) => {
+        const tracked = runtime.tracked.get(planned.key)
+        if (tracked !== undefined && !asked && isAsApplied(tracked, watches)) {
+          keep(tracked, tracked.last)
+          runtime.drifting.delete(planned.key)
+          return 'as planned'
+        }
+        return { expect: expected(services, context, planned), last: () => last(planned.key) }
+      },
+      signal,
+      onApplied: (planned, one) => {
+        applied.set(planned.key, one)
+        note(services, context, planned, one, same)
+      },
+    })
+  }
+  const result = await tenancy.whileActing(entry.settings?.tenant, () => runtime.whileApplying(apply))
   leaveToOthers(services, context, result.foreign)
   runtime.inventory = unionInventory(runtime.inventory, madeEntries(plan, result.applied))
   runtime.appliedAtMs = clock.now().getTime()
   runtime.rechecked = false
-  const actions = Object.groupBy([...result.applied.values()], (one) => one.action)
+  return next === 0 ? [...plan.failures, ...result.failures] : result.failures
+}
+
+function finish({ logger, releases }: ReleaseServices, { runtime, entry }: ReleaseContext, rollout: Rollout): undefined {
+  const { bundle, content, plan, applied, trust } = rollout
+  const actions = Object.groupBy([...applied.values()], (one) => one.action)
   const counts = Object.fromEntries(Object.entries(actions).map(([action, all]) => [action.toLowerCase(), all.length]))
-  const untouched = plan.objects.length - result.applied.size - result.failures.length
-  logger.info(
-    { release, version: bundle.version, digest: bundle.digest, ...counts, untouched, failed: failures.length },
-    'applied a bundle',
-  )
-  // Rights that somebody took away are given again before the next try.
-  if (entry.settings?.tenant && failures.some(({ code }) => code === 'Forbidden')) tenancy.doubt(entry.settings.tenant.name)
-  if (failures.length > 0) return applyFailed(services, context, failures)
+  const untouched = plan.objects.length - applied.size
+  logger.info({ release: runtime.name, version: bundle.version, digest: bundle.digest, ...counts, untouched }, 'applied a bundle')
+  // What only an earlier version had is kept as it was until now; from here on nobody keeps it.
+  const wanted = new Set(plan.objects.map((planned) => planned.key))
+  for (const key of runtime.tracked.keys()) if (!wanted.has(key)) runtime.tracked.delete(key)
+  releases.index(runtime)
+  runtime.rollout = undefined
   runtime.failures = 0
-  const applied: AppliedContent = {
+  runtime.applied = {
     digest: bundle.digest,
     version: bundle.version,
     namespace: entry.namespace,
@@ -244,10 +296,8 @@ async function applyBundle(
     signedBy: bundle.signedBy,
     trust,
   }
-  runtime.applied = applied
   runtime.customizations = bundle.customizations ?? []
   runtime.complete = true
-  return undefined
 }
 
 /** What may be made is written down before it is made: a crash leaves nothing that prune does not know. */
@@ -265,13 +315,11 @@ async function announce(
 }
 
 /** From now on these objects are kept. What they are kept at is known once each was applied. */
-function track(runtime: ReleaseContext['runtime'], plan: Plan, same: boolean): void {
-  const before = new Map(runtime.tracked)
+function track(runtime: ReleaseContext['runtime'], objects: readonly PlannedObject[], same: boolean): void {
   const made =
     same && runtime.applied === undefined ? new Map(runtime.inventory.map((entry) => [objectKey(entryRef(entry)), entry])) : undefined
-  runtime.tracked.clear()
-  for (const planned of plan.objects) {
-    const known = before.get(planned.key)
+  for (const planned of objects) {
+    const known = runtime.tracked.get(planned.key)
     const last = known?.last ?? remembered(planned, made?.get(planned.key))
     runtime.tracked.set(planned.key, { ...(same ? known : {}), planned, ...(last === undefined ? {} : { last }) })
   }

@@ -185,6 +185,8 @@ export class ReleaseReconciler {
 
   #tell(runtime: ReleaseRuntime, outcome: Outcome): void {
     runtime.outcome = outcome
+    runtime.readyDigest = outcome.ready ? runtime.applied?.digest : undefined
+    runtime.waits(outcome, this.#services.clock.now())
     const { ready, reason, message } = outcome
     const told = JSON.stringify([ready, reason, message, (runtime.applied ?? runtime.remembered)?.digest, runtime.suspended, runtime.held])
     if (runtime.told === told) return

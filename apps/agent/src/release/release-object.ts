@@ -191,10 +191,11 @@ export function statusOf(
     inventory: runtime.inventory.map(plainEntry),
     drift: runtime.shownDrift,
     ...runtime.proof,
+    ...(runtime.waitingFor === undefined ? {} : { waitingFor: runtime.waitingFor }),
   }
 }
 
-function plainEntry({ apiVersion: version, kind, namespace, name, uid, ownership }: InventoryEntry): InventoryEntry {
+function plainEntry({ apiVersion: version, kind, namespace, name, uid, ownership, wave }: InventoryEntry): InventoryEntry {
   return {
     apiVersion: version,
     kind,
@@ -202,6 +203,7 @@ function plainEntry({ apiVersion: version, kind, namespace, name, uid, ownership
     name,
     ...(uid === undefined ? {} : { uid }),
     ...(ownership === undefined ? {} : { ownership }),
+    ...(wave === undefined ? {} : { wave }),
   }
 }
 

@@ -15,7 +15,7 @@ function tracking(): ReleaseRuntime {
   const runtime = new ReleaseRuntime('shop')
   const object = { apiVersion: 'apps/v1', kind: 'Deployment', metadata: { name: 'web', namespace: 'shop' } }
   const key = 'Deployment.apps/shop/web'
-  runtime.tracked.set(key, { planned: { key, phase: 'workloads', object, ours: true }, ownership: 'x', uid: 'u1', generation: 2 })
+  runtime.tracked.set(key, { planned: { key, phase: 'workloads', wave: 0, object, ours: true }, ownership: 'x', uid: 'u1', generation: 2 })
   return runtime
 }
 

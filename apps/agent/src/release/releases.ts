@@ -82,6 +82,7 @@ export class Releases {
     runtime.good = status?.lastGood
     runtime.trialBefore = status?.trial
     runtime.rollback = status?.rollback
+    runtime.waitingFor = status?.waitingFor
     if (status?.drift !== undefined) runtime.drift = tallyOf(status.drift)
     runtime.history = status?.history ?? []
     runtime.reconciledAt = status?.reconciledAt

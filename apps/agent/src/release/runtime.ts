@@ -10,10 +10,12 @@ import type {
   ReleaseSite,
   ReleaseTenant,
   Rollback,
+  WaitingFor,
 } from '@muster/api'
 import type { KubeObject } from '@muster/kube'
-import { HealthRules, type PlannedObject, type Trial } from '@muster/reconcile'
+import { type Applied, HealthRules, type Plan, type PlannedObject, type Stage, type Trial } from '@muster/reconcile'
 import type { ChannelRelease } from '@muster/trust'
+import type { LoadedBundle } from '../bundle-loader.ts'
 import type { Fight } from '../corrections.ts'
 import { type DriftPolicy, driftPolicyOf } from './drift-policy.ts'
 import { type Difference, type DriftTally, shownDrift } from './drift-tally.ts'
@@ -29,6 +31,24 @@ export interface Outcome {
   readonly message: string
   /** When to look again, where nothing that is watched will say so. Milliseconds. */
   readonly requeueAfterMs?: number
+  /** What must come first, where something must. */
+  readonly waitsFor?: Waiting
+}
+
+/** What a release waits for before it goes on: see `WaitingFor`, of which this is all but the time. */
+export interface Waiting {
+  readonly what: WaitingFor['what']
+  readonly names: readonly string[]
+}
+
+const maxNamed = 16
+
+/** What a release waits for, and since when: as before, where it still waits for some of the same. */
+export function waitingSince(before: WaitingFor | undefined, waits: Waiting | undefined, now: Date): WaitingFor | undefined {
+  if (waits === undefined) return undefined
+  const names = waits.names.slice(0, maxNamed)
+  const goesOn = before !== undefined && before.what === waits.what && names.some((name) => before.names.includes(name))
+  return { what: waits.what, names, since: goesOn ? before.since : now.toISOString() }
 }
 
 /** An object that is kept as signed. */
@@ -84,6 +104,27 @@ export interface AppliedContent {
   readonly trust: string
 }
 
+/**
+ * A bundle on its way into the cluster: what of it is still to be applied. Kept in memory only, so that a wait for a wave costs nothing
+ * but a look at what the watches saw. An agent that starts anew begins at the first stage, finds what was applied as it is, and
+ * waits where it waited before.
+ */
+export interface Rollout {
+  /** What it brings about; see `contentOf`. Another content begins another rollout. */
+  readonly content: string
+  readonly trust: string
+  readonly bundle: LoadedBundle
+  readonly plan: Plan
+  /** This very content was applied whole before. */
+  readonly same: boolean
+  /** Somebody asked for it: what seems to be as it should be is applied all the same. */
+  readonly asked: boolean
+  readonly stages: readonly Stage<PlannedObject>[]
+  /** Index of the stage that comes next. */
+  next: number
+  readonly applied: Map<string, Applied>
+}
+
 /** What the agent holds in memory of one release. All of it can be read again from the cluster, the channel and the registry. */
 export class ReleaseRuntime {
   readonly name: string
@@ -103,6 +144,8 @@ export class ReleaseRuntime {
   applied: AppliedContent | undefined
   /** False while something else than `applied` is tracked: from the start of an apply until it has succeeded. */
   complete = false
+  /** What is being brought in and waits for something, as long as it does. */
+  rollout: Rollout | undefined
   appliedAtMs = 0
   /** The content that the Release object says is being applied, or was. */
   announced: string | undefined
@@ -124,6 +167,10 @@ export class ReleaseRuntime {
   good: GoodVersion | undefined
   /** The version that failed, and for which the last good one was taken back. */
   rollback: Rollback | undefined
+  /** The digest that was last found ready. */
+  readyDigest: string | undefined
+  waitingFor: WaitingFor | undefined
+  #waited: WaitingFor | undefined
   drift: DriftTally = { corrected: 0 }
   /** What is in force over the bundle that runs. */
   customizations: readonly CustomizationReport[] = []
@@ -214,6 +261,13 @@ export class ReleaseRuntime {
     return shownDrift(this.drift, { mode: this.driftPolicy.mode, drifting: this.drifting, fights: this.fights, yielded: this.yielded })
   }
 
+  /** Notes what is waited for, and since when. What comes in between, such as a look at the site's policies after a restart, ends no wait. */
+  waits({ ready, waitsFor }: Outcome, now: Date): void {
+    const before = this.waitingFor ?? this.#waited
+    this.waitingFor = waitingSince(before, waitsFor, now)
+    this.#waited = ready ? undefined : (this.waitingFor ?? before)
+  }
+
   /** Forgets what was to be kept: nothing of it is corrected any more. */
   release(): void {
     this.tracked.clear()
@@ -221,8 +275,11 @@ export class ReleaseRuntime {
     this.drifting.clear()
     this.fights.clear()
     this.yielded.clear()
+    // It is reported until nothing of it is left.
+    if (this.applied !== undefined) this.remembered = { ...this.applied, content: undefined }
     this.applied = undefined
     this.complete = false
+    this.rollout = undefined
   }
 
   /**
@@ -259,6 +316,7 @@ export class ReleaseRuntime {
       ...(this.held === undefined ? {} : { held: { ...this.held, version: this.held.version ?? 'unknown' } }),
       ...(this.fights.size === 0 ? {} : { fights: this.shownDrift.fights?.slice(0, maxFightsTold) ?? [] }),
       ...(this.rollback === undefined ? {} : { rollback: { ...this.rollback.from, at: this.rollback.at } }),
+      ...(this.waitingFor === undefined ? {} : { waitingFor: this.waitingFor }),
     }
   }
 }

@@ -5,7 +5,7 @@ import { createServer, type Server } from 'node:https'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TLSSocket } from 'node:tls'
-import { type ClusterReport, clusterReportSchema } from '@muster/api'
+import { type ClusterReport, clusterReportSchema, type DependencyState } from '@muster/api'
 import { makeBundle } from '@muster/bundle'
 import { copy, type Descriptor, Layout, pushArtifact, Registry, type RegistryServer, serveRegistry } from '@muster/oci'
 import { type Authority, createAuthority, issueCertificate, readRequest } from '@muster/pki'
@@ -32,6 +32,10 @@ export class TestFleet {
   readonly publisher: KeyPair = generateKeyPair()
   readonly token = 'one-time-token'
   readonly reports: ClusterReport[] = []
+  /** What the hub answers of releases in other clusters. */
+  dependencies: readonly DependencyState[] = []
+  /** The hub takes no reports. */
+  away = false
   readonly root: string
   hubUrl = ''
   readonly hubCa: string
@@ -313,10 +317,11 @@ export class TestFleet {
     }
     if (!socket.authorized && socket.authorizationError?.toString().includes('EXPIRED'))
       return { status: 401, body: { code: 'IdentityExpired', message: 'the certificate has expired' } }
+    if (this.away) return { status: 503, body: { code: 'Unavailable', message: 'the hub is away' } }
     this.reports.push(clusterReportSchema.parse(body))
     for (const wake of this.#waiting) wake()
     this.#waiting.clear()
-    return { status: 204 }
+    return this.dependencies.length === 0 ? { status: 204 } : { status: 200, body: { dependencies: this.dependencies } }
   }
 
   async #issue(csr: string): Promise<string> {

@@ -60,6 +60,8 @@ const waits: Readonly<Record<ReleaseReason, RegExp>> = {
   Stale: /channel that the cluster holds has expired/,
   Suspended: /nothing is to be done with it/,
   HoldUnknown: /never ran there/,
+  DependencyNotReady: /that it depends on is not ready/,
+  DependencyCycle: /depends on itself by way of others/,
   Pruning: /are being deleted/,
   ProtectedNeedsConsent: /nobody could bring back/,
   PruneNeedsConsent: /must say that so much may be deleted/,

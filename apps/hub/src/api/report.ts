@@ -1,4 +1,4 @@
-import { type Cluster, clusterReportSchema } from '@muster/api'
+import { type Cluster, clusterReportSchema, type DependencyState, type ReportAnswer } from '@muster/api'
 import * as z from 'zod'
 import type { ClusterStore } from '../cluster-store.ts'
 import type { ReportSink } from '../reports.ts'
@@ -11,6 +11,8 @@ export interface ReportOptions {
   readonly clusters: Pick<ClusterStore, 'demand'>
   /** A cluster as it was last seen, where it was. */
   readonly cached: (name: string) => Cluster | undefined
+  /** How releases of other clusters stand on which those of a cluster depend. */
+  readonly dependencies: (cluster: string) => readonly DependencyState[]
   readonly trustDomain: string
   /** Certificates (PEM) that identities may chain to. */
   readonly trusted: string
@@ -20,8 +22,8 @@ export interface ReportOptions {
 /** A report goes into the status of an object, which may have 1.5 MiB in all. */
 const maxBodyBytes = 1024 * 1024
 
-/** `POST /v1/clusters/{name}/report`: what an agent sees of its cluster. */
-export function reportRoute({ reports, clusters, cached, trustDomain, trusted, now }: ReportOptions): Route {
+/** `POST /v1/clusters/{name}/report`: what an agent sees of its cluster. The answer says what it cannot see. */
+export function reportRoute({ reports, clusters, cached, dependencies, trustDomain, trusted, now }: ReportOptions): Route {
   const authorities = readAuthorities(trusted)
   return {
     method: 'POST',
@@ -38,7 +40,9 @@ export function reportRoute({ reports, clusters, cached, trustDomain, trusted, n
       const seen = cached(cluster)
       if (seen?.spec.identity !== proven.identity) demandNotRevoked(await clusters.demand(cluster, signal), proven)
       await reports.take(report.data, signal)
-      return {}
+      const states = dependencies(cluster)
+      if (states.length === 0) return {}
+      return { status: 200, body: { dependencies: [...states] } satisfies ReportAnswer }
     },
   }
 }

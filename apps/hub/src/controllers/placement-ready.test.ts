@@ -1,7 +1,7 @@
 import type { Cluster, Placement } from '@muster/api'
 import { describe, expect, it } from 'vitest'
 import { placementsConcern } from './placement.ts'
-import { placementState } from './placement-ready.ts'
+import { placementState as stateOf } from './placement-ready.ts'
 
 const digest = `sha256:${'1'.repeat(64)}`
 const placement: Placement = {
@@ -45,6 +45,9 @@ function cluster(
   }
 }
 
+const placementState = (one: Placement, clusters: readonly Cluster[], more: readonly Placement[] = []) =>
+  stateOf(one, clusters, [one, ...more])
+
 describe('a placement', () => {
   it('is ready when every cluster that it selects reports its digest as ready', () => {
     expect(placementState(placement, [cluster('alpha', {}), cluster('bravo', {})])).toMatchObject({
@@ -75,6 +78,21 @@ describe('a placement', () => {
       selected: 0,
       condition: { status: 'False', reason: 'NoClusters' },
     })
+  })
+
+  it('that waits for itself by way of another is refused, with the circle printed, also across clusters', () => {
+    const other = (release: string, at: string): Placement => ({
+      ...placement,
+      metadata: { name: 'db' },
+      spec: { ...placement.spec, dependsOn: [{ release, cluster: at }] },
+    })
+    const one = { ...placement, spec: { ...placement.spec, clusters: { names: ['b'] }, dependsOn: [{ release: 'db', cluster: 'a' }] } }
+    expect(placementState(one, [cluster('a'), cluster('b', {})], [other('podinfo', 'b')]).condition).toMatchObject({
+      status: 'False',
+      reason: 'DependencyCycle',
+      message: expect.stringContaining('b/podinfo → a/db → b/podinfo'),
+    })
+    expect(placementState(one, [cluster('a'), cluster('b', {})], [other('podinfo', 'a')]).condition.reason).toBe('Ready')
   })
 
   it('is looked at again for a change of releases, labels or silence, not for a heartbeat', () => {

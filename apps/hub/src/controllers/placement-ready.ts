@@ -1,4 +1,4 @@
-import { type Cluster, clusterReasons, type Placement, placementReasons, selects } from '@muster/api'
+import { type Cluster, clusterReasons, cycleOf, type Placement, placementReasons, selects } from '@muster/api'
 import type { Finding } from './cluster-ready.ts'
 
 export interface PlacementState {
@@ -10,15 +10,30 @@ export interface PlacementState {
 /** How many clusters are named in a message. */
 const maxNamed = 5
 
-/** How far a placement has come, from what its clusters report. A silent cluster does not count as ready. Pure. */
-export function placementState(placement: Placement, clusters: readonly Cluster[]): PlacementState {
+/**
+ * How far a placement has come, from what its clusters report. A silent cluster does not count as ready. Pure.
+ * @param placements all there are: a placement that waits for itself by way of others is refused
+ */
+export function placementState(placement: Placement, clusters: readonly Cluster[], placements: readonly Placement[]): PlacementState {
   const selected = clusters.filter((cluster) => selects(placement, cluster)).sort((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1))
   const waiting = selected.flatMap((cluster) => {
     const why = notReady(placement, cluster)
     return why === undefined ? [] : [`${cluster.metadata.name} (${why})`]
   })
   const ready = selected.length - waiting.length
-  return { selected: selected.length, ready, condition: condition(selected.length, waiting) }
+  const cycle = cycleOf(placement, selected, {
+    placement: (name) => placements.find(({ metadata }) => metadata.name === name),
+    cluster: (name) => clusters.find(({ metadata }) => metadata.name === name),
+  })
+  return { selected: selected.length, ready, condition: cycle === undefined ? condition(selected.length, waiting) : circular(cycle) }
+}
+
+function circular(cycle: string): Finding {
+  return {
+    status: 'False',
+    reason: placementReasons.dependencyCycle,
+    message: `Each of these waits for the next: ${cycle}. Take one of these dependencies out of its placement; what runs is kept until then.`,
+  }
 }
 
 function condition(selected: number, waiting: readonly string[]): Finding {

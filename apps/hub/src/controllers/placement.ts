@@ -8,6 +8,7 @@ import { withReady } from './ready-condition.ts'
 export interface PlacementControllerOptions {
   readonly client: Pick<KubeClient, 'apply'>
   readonly placement: (name: string) => Placement | undefined
+  readonly placements: () => readonly Placement[]
   readonly clusters: () => readonly Cluster[]
   readonly now: () => Date
 }
@@ -21,10 +22,10 @@ export class PlacementController {
   }
 
   async reconcile(name: string, signal: AbortSignal): Promise<void> {
-    const { client, clusters, now } = this.#options
+    const { client, clusters, placements, now } = this.#options
     const placement = this.#options.placement(name)
     if (!placement || placement.metadata.deletionTimestamp !== undefined) return
-    const { selected, ready, condition } = placementState(placement, clusters())
+    const { selected, ready, condition } = placementState(placement, clusters(), placements())
     const observedGeneration = placement.metadata.generation
     const conditions = withReady(placement.status?.conditions, condition, observedGeneration, now())
     const history = placementHistory(placement, now())
@@ -38,6 +39,11 @@ export class PlacementController {
       if (!isKubeError(error, 'NotFound')) throw error
     }
   }
+}
+
+/** The placements that depend on others: what changes in one may close or open a circle. */
+export function dependentsOf(placements: readonly Placement[]): string[] {
+  return placements.filter(({ spec }) => (spec.dependsOn ?? []).length > 0).map(({ metadata }) => metadata.name)
 }
 
 /**
