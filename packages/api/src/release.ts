@@ -25,7 +25,7 @@ const differenceSchema = z.object({ object: z.string(), paths: z.array(z.string(
 export const fightSchema = differenceSchema.extend({ times: z.int().min(1), since: z.iso.datetime() })
 /** What must come first, before a release goes on. */
 export const waitingForSchema = z.object({
-  what: z.enum(['Wave', 'Dependency', 'Hook']),
+  what: z.enum(['Wave', 'Dependency']),
   /** Of objects (`Deployment shop/db`), or of releases (`db`, `alpha/db` where it is another cluster's); the first 16. */
   names: z.array(z.string().max(512)).max(16),
   since: z.iso.datetime(),
