@@ -96,7 +96,7 @@ describe('a release that its site suspends', () => {
 
   it('may be suspended by the hub, in its channel', async () => {
     await fleet.channel([{ ...entry(2), settings: { suspend: { reason: 'release freeze' } } }])
-    const report = await fleet.reported((one) => of(one)?.reason === 'Suspended')
+    const report = await fleet.reported((one) => of(one)?.suspended?.by === 'hub')
     expect(of(report)).toMatchObject({ suspended: { by: 'hub', reason: 'release freeze' } })
     expect(await version()).toBe('1.0.0')
     await fleet.channel([entry(2)])
@@ -108,7 +108,9 @@ describe('a site', () => {
   it('holds a release at a version that ran before, whatever the channel wants, over a restart of the agent', async () => {
     await fleet.reported((one) => of(one)?.version === '2.0.0' && of(one)?.ready === true)
     await say({ hold: { digest: entry(1).bundle.digest, reason: 'orders fail' } })
-    const report = await fleet.reported((one) => of(one)?.version === '1.0.0' && of(one)?.ready === true)
+    const report = await fleet.reported(
+      (one) => of(one)?.held?.version === '1.0.0' && of(one)?.version === '1.0.0' && of(one)?.ready === true,
+    )
     expect(of(report)).toMatchObject({ held: { version: '1.0.0', reason: 'orders fail' } })
     expect(await version()).toBe('1.0.0')
     await agent.end()
