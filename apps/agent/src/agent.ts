@@ -79,6 +79,7 @@ export async function runAgent({ client, settings, clock, logger }: AgentOptions
     const worker: ReleasesWorker = new ReleasesWorker({
       client,
       cluster: access.identity.cluster,
+      namespace: settings.namespace,
       events,
       source: (repository) => cache.over(access.repository(repository)),
       unseal: (sealed, release, parameter, stop) => sealing.unseal(sealed, release, parameter, stop),

@@ -6,6 +6,7 @@ import type { ChannelContent } from '@muster/trust'
 import type { Clock } from './clock.ts'
 import { DriftKeeper } from './drift-keeper.ts'
 import { codeOf, messageOf } from './error.ts'
+import { GuardKeeper } from './guard/guard.ts'
 import type { Logger } from './logger.ts'
 import type { AcceptedChannel } from './puller.ts'
 import type { ReleaseServices } from './release/context.ts'
@@ -24,6 +25,8 @@ export interface ReleasesWorkerOptions {
   readonly client: KubeClient
   /** Name of this cluster. */
   readonly cluster: string
+  /** Where the agent keeps its own objects. */
+  readonly namespace: string
   readonly events: Pick<EventRecorder, 'event'>
   readonly source: ReleaseServices['source']
   readonly unseal: ReleaseServices['unseal']
@@ -50,6 +53,7 @@ export class ReleasesWorker {
   readonly #drift: DriftKeeper
   readonly #controller: Controller
   readonly #objects: ReleaseObjects
+  readonly #guard: GuardKeeper
   readonly #siteOverlays: SiteOverlays
   #handover: { readonly content: ChannelContent; readonly rules: Handover } | undefined
   readonly #releaseInformer: Informer<LiveRelease>
@@ -87,8 +91,18 @@ export class ReleasesWorker {
         this.#controller.enqueue(release)
       },
     })
+    this.#guard = new GuardKeeper({
+      client,
+      cluster: options.cluster,
+      namespace: options.namespace,
+      releases: this.releases,
+      wanted: () => options.wanted()?.content,
+      clock,
+      logger,
+    })
     const services: ReleaseServices = {
       client,
+      cluster: options.cluster,
       objects: this.#objects,
       releases: this.releases,
       watches: this.#watches,
@@ -101,6 +115,7 @@ export class ReleasesWorker {
       tenancy,
       remote: options.remote,
       rewatch: () => this.#rewatch(),
+      guard: () => this.#guard.changed(),
       found: (runtime, key, applied) => this.#drift.found(runtime, key, applied),
       handover: (content) => this.#handoverUnder(content),
       wake: (name) => this.#controller.enqueue(name),
@@ -163,11 +178,12 @@ export class ReleasesWorker {
 
   /** What must run, in the order of starting. */
   get parts(): readonly Runnable[] {
-    return [this.#siteOverlays, this.#releaseInformer, this.#watches, this.#drift.controller, this.#controller]
+    return [this.#siteOverlays, this.#releaseInformer, this.#guard, this.#watches, this.#drift.controller, this.#controller]
   }
 
   /** Takes up a channel: what changed is interrupted, and everything is looked at. */
   accept({ content }: AcceptedChannel): void {
+    this.#guard.changed()
     const wanted = new Map(content.releases.map((entry) => [entry.name, entry]))
     for (const runtime of this.releases.all()) {
       runtime.interrupt(targetOf(wanted.get(runtime.name)))

@@ -1,6 +1,6 @@
 import type { ReleaseTenant } from '@muster/api'
-import { isKubeError, type KubeClient, type KubeObject, type Ref } from '@muster/kube'
-import { type ClusterApi, contentOf, nameOf, objectKey, refOf } from '@muster/reconcile'
+import { type Impersonation, isKubeError, type KubeClient, type KubeObject, type Ref } from '@muster/kube'
+import { actingAgentKey, type ClusterApi, contentOf, nameOf, objectKey, refOf } from '@muster/reconcile'
 import {
   accountOf,
   activeGrants,
@@ -108,9 +108,8 @@ export class Tenancy {
 
   /** Writes as a tenant, whatever is written. */
   acting(tenant: ReleaseTenant): ClusterApi {
-    const { client, namespace } = this.#options
-    const as = { user: userOf(tenant.name, namespace) }
-    return writingAs(client, () => as)
+    const as = this.#as(tenant)
+    return writingAs(this.#options.client, () => as)
   }
 
   /**
@@ -118,10 +117,16 @@ export class Tenancy {
    * not any more. What is kept was within them when it was applied.
    */
   keeping(tenant: ReleaseTenant | undefined): ClusterApi {
-    const { client, namespace } = this.#options
+    const { client } = this.#options
     if (tenant === undefined) return client
-    const as = { user: userOf(tenant.name, namespace) }
+    const as = this.#as(tenant)
     return writingAs(client, (ref) => (this.objection(tenant, [ref]) === undefined ? as : undefined))
+  }
+
+  /** A tenant's account, by the agent's hand: by that the write guard knows it from what else uses the account. */
+  #as({ name }: ReleaseTenant): Impersonation {
+    const { namespace, cluster } = this.#options
+    return { user: userOf(name, namespace), extra: { [actingAgentKey]: [cluster] } }
   }
 
   /** Keeps rights as the channel and the clock have them, until stopped. */
@@ -305,7 +310,7 @@ function precondition({ metadata: { uid } }: KubeObject): { uid: string } | Reco
 }
 
 /** A client whose writes are made as somebody. Reads are the agent's own: what it looks at is not the tenant's to see. */
-function writingAs(client: KubeClient, as: (ref: Ref) => { user: string } | undefined): ClusterApi {
+function writingAs(client: KubeClient, as: (ref: Ref) => Impersonation | undefined): ClusterApi {
   return {
     find: (ref, options) => client.find(ref, options),
     raw: (method, path, options) => client.raw(method, path, options),

@@ -103,7 +103,7 @@ const shared = {
   dependsOn: z.array(dependencySchema).max(256).optional(),
   drift: z
     .strictObject({
-      /** `prevent` (the default): the API server refuses what others write. `correct`: it is put back. `detect`: it is reported. */
+      /** `correct` (the default): it is put back. `prevent`: the API server refuses what others write. `detect`: it is reported. */
       mode: z.enum(driftModes).optional(),
       /** Differences that are meant, who answers for them, and until when. */
       ignore: z

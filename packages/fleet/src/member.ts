@@ -1,4 +1,4 @@
-import type { KubeClient, KubeObject, Ref } from '@muster/kube'
+import { type KubeClient, KubeError, type KubeObject, type Ref } from '@muster/kube'
 import { FleetError } from './errors.ts'
 import { until, type WaitOptions } from './install.ts'
 import { systemNamespace } from './names.ts'
@@ -33,7 +33,46 @@ export async function removeAgent(member: KubeClient, wait: WaitOptions): Promis
     () => 'its pod is still there',
     async (signal) => (await member.find(agentDeploymentRef, { signal })) === undefined,
   )
+  await removeGuard(member, wait.signal)
   for (const part of agentParts) await member.delete(part, { signal: wait.signal })
+}
+
+/** Label of what the agent's write guard is made of. Its bindings go first: without them it refuses nothing. */
+const guardPart = 'muster.dev/guard-of'
+const guardKinds = [
+  { apiVersion: 'admissionregistration.k8s.io/v1', kind: 'ValidatingAdmissionPolicyBinding' },
+  { apiVersion: 'admissionregistration.k8s.io/v1', kind: 'ValidatingAdmissionPolicy' },
+  { apiVersion: 'v1', kind: 'ConfigMap', namespace: systemNamespace },
+] as const
+
+/** Takes the write guard away, as nobody would be left whom it lets write. */
+async function removeGuard(member: KubeClient, signal: AbortSignal): Promise<void> {
+  for (const kind of guardKinds) {
+    // A cluster without such policies has no guard.
+    const found = await member.list({ ...kind, labelSelector: guardPart }, { signal }).catch(ifServed)
+    for (const { metadata } of found?.items ?? []) {
+      const ref = { ...kind, name: metadata.name }
+      await until(
+        { signal, deadlineMs: guardLetsGoMs },
+        `the end of ${kind.kind} ${metadata.name}`,
+        () => 'the write guard refuses still',
+        async (stop) => (await member.delete(ref, { signal: stop }).catch(refusedStill)) === 'gone',
+      )
+    }
+  }
+}
+
+/** The API server believes in a policy for a moment after it went. */
+const guardLetsGoMs = 30_000
+
+function refusedStill(error: unknown): undefined {
+  if (error instanceof KubeError && error.code === 'Invalid') return undefined
+  throw error
+}
+
+function ifServed(error: unknown): undefined {
+  if (error instanceof KubeError && error.code === 'UnknownKind') return undefined
+  throw error
 }
 
 /** What a new member's agent is installed with. */

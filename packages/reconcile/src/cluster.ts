@@ -35,6 +35,12 @@ export interface CallOptions {
 /** Label on every object of a release; its value is the release's name. */
 export const releaseLabel = 'muster.dev/release'
 
+/**
+ * Label of what the write guard keeps others from changing; its value is the cluster's name, so that two agents on one API server do not
+ * meet. What nobody keeps any more must not bear it.
+ */
+export const guardLabel = 'muster.dev/guard'
+
 /** Field manager of everything that a release applies: who owns a field is the whole question of drift. */
 export const fieldManager = 'muster-agent'
 

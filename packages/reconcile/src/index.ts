@@ -2,10 +2,18 @@ export { type Addition, additionsByOthers, type JsonPatchOperation, removalPatch
 export type { AdoptionRule } from './adoption.ts'
 export { type Applied, type ApplyOptions, applyObject, type TakeOver } from './apply.ts'
 export { type ApplyPlanOptions, applyPlan } from './apply-plan.ts'
-export { type ClusterApi, fieldManager, releaseLabel } from './cluster.ts'
+export { type ClusterApi, fieldManager, guardLabel, releaseLabel } from './cluster.ts'
 export { contentOf } from './content.ts'
 export { type Drift, type DriftChange, describeDrift, type Holder, isDrifted, managersOf, pathsOf } from './drift.ts'
 export type { ObjectFailure } from './failure.ts'
+export {
+  actingAgentKey,
+  type GuardExemption,
+  type GuardOptions,
+  guardObjects,
+  guardPartLabel,
+  scaleKey,
+} from './guard/guard.ts'
 export { health, summarizeHealth } from './health/health.ts'
 export { type HealthRule, HealthRules } from './health/rules.ts'
 export type { Health, HealthState } from './health/view.ts'

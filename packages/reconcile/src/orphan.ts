@@ -1,9 +1,6 @@
 import type { KubeObject } from '@muster/kube'
-import { type ClusterApi, calling, releaseLabel } from './cluster.ts'
+import { type ClusterApi, calling, guardLabel, releaseLabel } from './cluster.ts'
 import { refOf } from './identity.ts'
-
-/** Label of objects that the write guard watches over; what nobody keeps any more must not bear it. */
-const guardLabel = 'muster.dev/guard'
 
 /** Annotation of an object that stays when its release goes, or does not have it any more; its value is then `keep`. */
 const pruneAnnotation = 'muster.dev/prune'

@@ -43,6 +43,8 @@ export interface PlanOptions {
   readonly inventory: readonly InventoryEntry[]
   /** What is known of an object without asking. Default: nothing. */
   readonly seen?: (ref: Ref) => Sighting
+  /** Labels that every object bears beside the release's. */
+  readonly labels?: Readonly<Record<string, string>>
   readonly signal?: AbortSignal
 }
 
@@ -75,7 +77,7 @@ export async function planRelease(api: ClusterApi, objects: readonly KubeObject[
       const namespaced = scopes.get(groupKind(object)) ?? (await api.resource(object.apiVersion, object.kind, calling(signal))).namespaced
       const target = namespaced ? (object.metadata.namespace ?? namespace) : undefined
       defaulted ||= target === namespace
-      const ready = prepare(object, options.release, target)
+      const ready = prepare(object, options, target)
       const key = objectKey(refOf(ready))
       if (placed.has(key)) {
         const message = `${nameOf(refOf(ready))} is in the bundle twice; keep one of them.`
@@ -130,18 +132,13 @@ function sightingOf(live: KubeObject | undefined): Exclude<Sighting, 'unknown'> 
 }
 
 /** Plans the namespace where it is missing; gives its key then. */
-async function addNamespace(
-  look: Look,
-  placed: Map<string, KubeObject>,
-  name: string,
-  { release }: PlanOptions,
-): Promise<string | undefined> {
-  const made = prepare({ apiVersion: 'v1', kind: 'Namespace', metadata: { name } }, release, undefined)
+async function addNamespace(look: Look, placed: Map<string, KubeObject>, name: string, options: PlanOptions): Promise<string | undefined> {
+  const made = prepare({ apiVersion: 'v1', kind: 'Namespace', metadata: { name } }, options, undefined)
   const key = objectKey(refOf(made))
   if (placed.has(key)) return undefined
   const live = await look(refOf(made))
   // One that was there and is not ours is used as it is: not labelled, not owned.
-  if (live !== undefined && live.holder !== release) return undefined
+  if (live !== undefined && live.holder !== options.release) return undefined
   placed.set(key, made)
   return key
 }
@@ -182,7 +179,11 @@ const serverOwned: ReadonlySet<string> = new Set([
   'namespace',
 ])
 
-function prepare(object: KubeObject, release: string, namespace: string | undefined): KubeObject {
+function prepare(
+  object: KubeObject,
+  { release, labels }: Pick<PlanOptions, 'release' | 'labels'>,
+  namespace: string | undefined,
+): KubeObject {
   const { metadata, status: _status, ...rest } = object
   const kept = Object.fromEntries(Object.entries(metadata).filter(([name]) => !serverOwned.has(name)))
   return {
@@ -191,7 +192,7 @@ function prepare(object: KubeObject, release: string, namespace: string | undefi
       ...kept,
       name: metadata.name,
       ...(namespace === undefined ? {} : { namespace }),
-      labels: { ...metadata.labels, [releaseLabel]: release },
+      labels: { ...metadata.labels, [releaseLabel]: release, ...labels },
     },
   } as KubeObject
 }

@@ -18,6 +18,8 @@ import type { Outcome, ReleaseRuntime } from './runtime.ts'
 /** What all steps work with. */
 export interface ReleaseServices {
   readonly client: KubeClient
+  /** Name of this cluster. */
+  readonly cluster: string
   readonly objects: ReleaseObjects
   readonly releases: Releases
   /** Those of other clusters, as the hub tells. */
@@ -36,6 +38,8 @@ export interface ReleaseServices {
   readonly tenancy: Tenancy
   /** Watches exactly the kinds of which some release holds objects. */
   readonly rewatch: () => void
+  /** Something changed that the write guard may have to follow. */
+  readonly guard: () => void
   /** Tells what an apply of an object found that had been applied before. */
   readonly found: (runtime: ReleaseRuntime, key: string, applied: Applied) => void
   /** Tells of what became of a release: an event on its object. */

@@ -8,7 +8,7 @@ export interface DriftPolicy {
 }
 
 /** Where a placement says nothing. */
-export const defaultMode: DriftMode = 'prevent'
+export const defaultMode: DriftMode = 'correct'
 
 /** What a release's settings say of drift. Their paths were checked when the channel was read. */
 export function driftPolicyOf({ drift }: Pick<ReleaseSettings, 'drift'> = {}): DriftPolicy {

@@ -5,6 +5,7 @@ import {
   type ClusterApi,
   entryOf,
   entryRef,
+  guardLabel,
   inventoryWith,
   isProtected,
   nameOf,
@@ -149,7 +150,7 @@ export async function foresee(services: ReleaseServices, context: ReleaseContext
 }
 
 async function planOf(
-  { client, watches }: ReleaseServices,
+  { client, cluster, watches }: ReleaseServices,
   { runtime, entry, signal }: ReleaseContext,
   bundle: LoadedBundle,
 ): Promise<Plan> {
@@ -157,6 +158,7 @@ async function planOf(
     release: runtime.name,
     namespace: bundle.namespace ?? entry.namespace,
     inventory: runtime.inventory,
+    ...(runtime.driftPolicy.mode === 'prevent' ? { labels: { [guardLabel]: cluster } } : {}),
     seen: (ref) => watches.sighting(ref),
     signal,
   })
@@ -276,7 +278,7 @@ async function applyStage(
   return next === 0 ? [...plan.failures, ...result.failures] : result.failures
 }
 
-function finish({ logger, releases }: ReleaseServices, { runtime, entry }: ReleaseContext, rollout: Rollout): undefined {
+function finish({ guard, logger, releases }: ReleaseServices, { runtime, entry }: ReleaseContext, rollout: Rollout): undefined {
   const { bundle, content, plan, applied, trust } = rollout
   const actions = Object.groupBy([...applied.values()], (one) => one.action)
   const counts = Object.fromEntries(Object.entries(actions).map(([action, all]) => [action.toLowerCase(), all.length]))
@@ -298,6 +300,7 @@ function finish({ logger, releases }: ReleaseServices, { runtime, entry }: Relea
   }
   runtime.customizations = bundle.customizations ?? []
   runtime.complete = true
+  guard()
 }
 
 /** What may be made is written down before it is made: a crash leaves nothing that prune does not know. */
