@@ -50,7 +50,7 @@ export async function oneBundle(context: BenchContext, bin: string): Promise<Fig
         unit: 'ms',
         values: repairs,
         below: 1000,
-        note: 'from sending the change until a watch shows the signed value again; the largest of them is the p99',
+        note: 'from sending the change until a watch shows the signed value again',
       },
     ]
   } finally {

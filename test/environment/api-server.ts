@@ -96,6 +96,8 @@ export async function startApiServer(bin: string): Promise<TestApiServer> {
         // a test's thousands of writes at once are no misuse
         'max-requests-inflight': '2000',
         'max-mutating-requests-inflight': '1000',
+        // as on a cluster: some drift tests make a container privileged
+        'allow-privileged': 'true',
         profiling: 'false',
       },
       async () => (await ask(`${url}/readyz`, tls)).status === 200,
