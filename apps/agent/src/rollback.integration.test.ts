@@ -176,18 +176,22 @@ describe('a version that does not become healthy in time', () => {
     for (let kill = 1; kill <= 8; kill++) {
       await fleet.channel([settled(await fleet.publish(shop, `3.${kill}.0`, version(`bad-${kill}`, 1, left)))])
       await fleet.reported((one) => release(one)?.version === `3.${kill}.0`)
-      await agent.killBefore(kill)
+      const back = async () =>
+        fleet.reported(
+          (one) =>
+            one.generation === fleet.generation &&
+            release(one)?.reason === 'RolledBack' &&
+            release(one)?.rollback?.version === `3.${kill}.0`,
+        )
+      await agent.killBefore(kill, back())
       agent.start()
-      const report = await fleet.reported(
-        (one) =>
-          one.generation === fleet.generation && release(one)?.reason === 'RolledBack' && release(one)?.rollback?.version === `3.${kill}.0`,
-      )
+      const report = await back()
       expect(release(report)?.version).toBe('2.0.1')
       expect(await greeting()).toBe('fixed')
       expect((await find('Deployment', 'web'))?.['spec']).toMatchObject({ replicas: 0 })
       await eventually(async () => (await find('ConfigMap', 'extra')) === undefined)
     }
-  }, 240_000)
+  }, 400_000)
 
   it('stays where its placement says so', async () => {
     const entry = await fleet.publish(shop, '4.0.0', version('stays', 1))

@@ -81,13 +81,20 @@ export function putOnTrial({ runtime, entry, rolledBack }: ReleaseContext, now: 
   runtime.trial = trialBefore?.key === key ? resumeTrial(trialBefore, limitsOf(entry), now) : beginTrial(key, now)
 }
 
+/** Reasons of what is left of an earlier version: they say nothing of the one that is tried. */
+const prunes: ReadonlySet<ReleaseReason> = new Set<ReleaseReason>([
+  releaseReasons.pruning,
+  releaseReasons.pruneNeedsConsent,
+  releaseReasons.protectedNeedsConsent,
+])
+
 /** Reasons of a version that is being tried; with any other nothing of it is tried now, so that no time passes for it. */
 const tried: ReadonlySet<ReleaseReason> = new Set<ReleaseReason>([
   releaseReasons.healthy,
   releaseReasons.progressing,
   releaseReasons.degraded,
   releaseReasons.applyFailed,
-  releaseReasons.pruning,
+  ...prunes,
 ])
 
 /**
@@ -103,12 +110,12 @@ export function judge(services: ReleaseServices, context: ReleaseContext, outcom
     if (outcome.ready && runtime.good?.key === keyOf(entry)) runtime.rollback = undefined
     return outcome
   }
-  if (!tried.has(outcome.reason)) {
+  if (!outcome.ready && !tried.has(outcome.reason)) {
     runtime.trial = pauseTrial(trial, now)
     runtime.candidate = undefined
     return outcome
   }
-  const healthy = outcome.ready || (outcome.reason === releaseReasons.pruning && assessRelease(runtime, services.watches).ready)
+  const healthy = outcome.ready || (prunes.has(outcome.reason) && assessRelease(runtime, services.watches).ready)
   const looked = lookAtTrial(trial, healthy, limitsOf(entry), now)
   runtime.trial = looked.trial
   runtime.candidate = healthy ? goodOf(entry) : undefined

@@ -63,13 +63,14 @@ export class TestAgent {
 
   /**
    * Kills the agent before its n-th write from now on, and waits for its end: nothing that it sends from there on arrives. Reports to the hub
-   * and reads do not count.
+   * and reads do not count. Where so many do not come, it ends when all is done.
    */
-  async killBefore(write: number): Promise<void> {
+  async killBefore(write: number, done: Promise<unknown>): Promise<void> {
     this.#writesLeft = write
-    await new Promise<void>((resolve) => {
+    const killed = new Promise<void>((resolve) => {
       this.#killed = resolve
     })
+    await Promise.race([killed, done])
     await this.end()
     this.#writesLeft = undefined
   }
