@@ -172,8 +172,12 @@ describe('with the link of a cluster cut', () => {
   afterEach(() => setLink('up'))
 
   it('it is shown as silent, the others go on, and it catches up and corrects what happened meanwhile', async () => {
-    await setLink('down')
     const held = current
+    await eventually(
+      async () => ((await status('alpha')).releases.find((release) => release.name === name)?.version === held ? true : undefined),
+      { withinMs: 60_000, everyMs: 200, what: `alpha has reported ${held}` },
+    )
+    await setLink('down')
     await placeNext()
     await arrives(['bravo'])
     await change('alpha')

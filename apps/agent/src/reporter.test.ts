@@ -71,6 +71,37 @@ describe('reports', () => {
     await running
   })
 
+  it('wait no longer for a hub that is slow to answer, and longer where they take long to put together', async () => {
+    const { clock, waits, next } = manualClock()
+    let nowMs = 0
+    let costMs = 0
+    const reporter = new Reporter({
+      collect: () => {
+        nowMs += costMs
+        return report
+      },
+      send: async () => {
+        nowMs += 5_000
+      },
+      clock: { ...clock, now: () => new Date(nowMs) },
+      logger: quiet,
+    })
+    const stop = new AbortController()
+    const running = reporter.run(stop.signal)
+    const gathered: number[] = []
+    for (costMs of [100, 100]) {
+      await next()
+      gathered.push(waits.at(-1)?.ms ?? 0)
+      waits.pop()?.end()
+      await next()
+      waits.pop()
+      reporter.changed()
+    }
+    expect(gathered).toEqual([200, 2_000])
+    stop.abort()
+    await running
+  })
+
   it('that the hub does not take hold up nothing, and are tried again', async () => {
     const { clock, waits, next } = manualClock()
     let tries = 0

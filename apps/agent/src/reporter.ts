@@ -16,7 +16,7 @@ export interface ReporterOptions {
 export const defaultIntervalMs = 10_000
 /** Changes come in bursts; they are told together after this long, in milliseconds. */
 const gatherMs = 200
-/** A report of many releases takes its time: it is made so seldom that this part of the time, at most, goes into it. */
+/** A report of many releases takes its time to put together: it is made so seldom that this part of the time, at most, goes into it. */
 const share = 0.05
 
 /** Tells the hub how the cluster stands: on each change, and at an interval. A hub that is away holds up nothing here. */
@@ -25,7 +25,7 @@ export class Reporter {
   readonly #options: ReporterOptions
   #wake = new AbortController()
   #failing = false
-  /** How long the last report took, in milliseconds. */
+  /** How long the last report took to put together, in milliseconds. What the hub takes for its answer costs nothing here. */
   #tookMs = 0
 
   constructor(options: ReporterOptions) {
@@ -53,9 +53,11 @@ export class Reporter {
 
   async #report(signal: AbortSignal): Promise<boolean> {
     const { clock, collect, send, logger } = this.#options
-    const started = clock.now().getTime()
     try {
-      await send(collect(), signal)
+      const started = clock.now().getTime()
+      const report = collect()
+      this.#tookMs = Math.max(0, clock.now().getTime() - started)
+      await send(report, signal)
       if (this.#failing) logger.info({}, 'the hub takes reports again')
       this.#failing = false
       return true
@@ -64,8 +66,6 @@ export class Reporter {
         logger.warn({ code: codeOf(error), reason: messageOf(error) }, 'the hub does not take reports; work goes on')
       this.#failing = true
       return false
-    } finally {
-      this.#tookMs = Math.max(0, clock.now().getTime() - started)
     }
   }
 }
