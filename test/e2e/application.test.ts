@@ -123,7 +123,11 @@ describe('the depot', () => {
     expect(answered).toBeGreaterThan(1)
     expect(back.appliedVersion).toBe('1.0.0')
     expect(imageOf(await deployment(client, 'depot-api'))).toBe(before)
-    expect(await instance.succeed('status')).toMatch(/alpha\s.*depot-api\s+1\.0\.0/)
+    // What the cluster shows, the hub knows a moment later.
+    await eventually(async () => (/alpha\s.*depot-api\s+1\.0\.0/.test(await instance.succeed('status')) ? true : undefined), {
+      ...deadline,
+      what: 'the status of the fleet shows the version before',
+    })
   })
 
   it('takes the version that was meant at once, its schema brought along, what was there still there', async () => {
