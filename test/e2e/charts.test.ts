@@ -1,0 +1,198 @@
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { homedir, tmpdir } from 'node:os'
+import path from 'node:path'
+import { apiVersion, type Release } from '@muster/api'
+import { helmProgram } from '@muster/bundle'
+import { isKubeError, type KubeClient, type KubeObject } from '@muster/kube'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { eventually } from '../environment/command.ts'
+import { sharedInstance } from '../environment/instance.ts'
+
+/**
+ * Charts and manifests of projects that many clusters run, unmodified, from their authors' Go modules: what they make of an API server is
+ * real. Their programs do not run here (no replicas, or suspended): no registry that tests may use has their images, so a small program
+ * of ours stands in for each.
+ */
+const instance = sharedInstance()
+const namespace = 'published'
+
+interface Published {
+  readonly version: string
+  readonly module: string
+  readonly component: object
+}
+
+interface Project {
+  readonly name: string
+  readonly first: Published
+  readonly next: Published
+  /** An object, a field of it that is changed by hand, and what the upgrade makes of the object. */
+  readonly drifts: { readonly object: Ref; readonly patch: unknown; readonly read: (object: KubeObject) => unknown }
+  readonly upgraded: { readonly object: Ref; readonly read: (object: KubeObject) => unknown; readonly from: unknown; readonly to: unknown }
+}
+type Ref = Parameters<KubeClient['get']>[0]
+
+const field =
+  (...keys: readonly (string | number)[]) =>
+  (object: KubeObject): unknown =>
+    keys.reduce<unknown>((value, key) => (value as Record<string | number, unknown> | undefined)?.[key], object)
+
+const prometheus = { version: '0.85.0', module: 'github.com/prometheus-operator/prometheus-operator@v0.85.0' }
+const descheduler = { version: '0.36.0', module: 'sigs.k8s.io/descheduler@v0.36.0' }
+const values = { apiService: { create: false }, replicas: 0 }
+const service: Ref = { apiVersion: 'v1', kind: 'Service', namespace, name: 'metrics-server' }
+const cronJob: Ref = { apiVersion: 'batch/v1', kind: 'CronJob', namespace, name: 'descheduler' }
+const definition: Ref = {
+  apiVersion: 'apiextensions.k8s.io/v1',
+  kind: 'CustomResourceDefinition',
+  name: 'servicemonitors.monitoring.coreos.com',
+}
+
+const projects: readonly Project[] = [
+  {
+    // Two published versions of the chart.
+    name: 'metrics-server',
+    first: {
+      version: '0.8.0',
+      module: 'sigs.k8s.io/metrics-server@v0.8.0',
+      component: { helm: { chart: 'charts/metrics-server', namespace, values } },
+    },
+    next: {
+      version: '0.9.0',
+      module: 'sigs.k8s.io/metrics-server@v0.9.0',
+      component: { helm: { chart: 'charts/metrics-server', namespace, values } },
+    },
+    drifts: {
+      object: service,
+      patch: { metadata: { labels: { 'app.kubernetes.io/name': 'something-else' } } },
+      read: field('metadata', 'labels', 'app.kubernetes.io/name'),
+    },
+    upgraded: { object: service, read: field('metadata', 'labels', 'app.kubernetes.io/version'), from: '0.7.2', to: '0.8.1' },
+  },
+  {
+    // One published version; the values change.
+    name: 'descheduler',
+    first: { ...descheduler, component: { helm: { chart: 'charts/descheduler', namespace, values: { suspend: true } } } },
+    next: {
+      ...descheduler,
+      version: '0.36.1',
+      component: { helm: { chart: 'charts/descheduler', namespace, values: { suspend: true, schedule: '7 * * * *' } } },
+    },
+    drifts: { object: cronJob, patch: { spec: { suspend: false } }, read: field('spec', 'suspend') },
+    upgraded: { object: cronJob, read: field('spec', 'schedule'), from: '*/2 * * * *', to: '7 * * * *' },
+  },
+  {
+    // Definitions of up to a megabyte each; then the roles that go with them.
+    name: 'prometheus-operator',
+    first: { ...prometheus, component: { manifests: ['example/prometheus-operator-crd'] } },
+    next: {
+      ...prometheus,
+      version: '0.85.1',
+      component: { manifests: ['example/prometheus-operator-crd', 'example/rbac/prometheus-operator-crd'] },
+    },
+    drifts: {
+      object: definition,
+      patch: { spec: { names: { shortNames: ['stolen'] } } },
+      read: field('spec', 'names', 'shortNames', 0),
+    },
+    upgraded: {
+      object: { apiVersion: 'rbac.authorization.k8s.io/v1', kind: 'ClusterRole', name: 'prometheus-crd-view' },
+      read: field('metadata', 'name'),
+      from: undefined,
+      to: 'prometheus-crd-view',
+    },
+  },
+]
+
+let folder: string
+let client: KubeClient
+
+beforeAll(async () => {
+  client = await instance.client('alpha')
+  folder = await mkdtemp(path.join(tmpdir(), 'muster-charts-'))
+  await write('stand-in/go.mod', 'module example.test/stand-in\n\ngo 1.21\n')
+  await write('stand-in/main.go', 'package main\n\nfunc main() {}\n')
+  await write('stand-in/image.yaml', 'go: { dir: ., packages: [{ path: ., to: /bin/stand-in }] }\n')
+  // On a new machine Helm is built first.
+  const { MUSTER_CACHE: own, XDG_CACHE_HOME: general } = process.env
+  const cache = own ?? path.join(general ?? path.join(homedir(), '.cache'), 'muster')
+  await helmProgram({ cacheDir: path.join(cache, 'tools'), env: process.env })
+}, 20 * 60_000)
+
+afterAll(async () => {
+  for (const { name } of projects) await instance.muster('place', name, '--nowhere')
+  await client.delete({ apiVersion: 'v1', kind: 'Namespace', name: namespace }).catch((error: unknown) => {
+    if (!isKubeError(error, 'NotFound')) throw error
+  })
+  await rm(folder, { recursive: true, force: true })
+})
+
+async function write(name: string, text: string): Promise<string> {
+  const file = path.join(folder, name)
+  await mkdir(path.dirname(file), { recursive: true })
+  await writeFile(file, text)
+  return file
+}
+
+/** Bundles what is published, publishes that in turn, and places it on alpha. */
+async function bring(name: string, { version, module, component }: Published): Promise<void> {
+  const source = {
+    apiVersion,
+    kind: 'BundleSource',
+    name,
+    version,
+    source: { goModule: module },
+    components: [{ name, ...component }],
+    ...('manifests' in component ? {} : { images: [{ match: '*', build: '../stand-in/image.yaml' }] }),
+  }
+  const file = await write(`${name}-${version}/bundle.yaml`, JSON.stringify(source))
+  await instance.succeed('publish', path.dirname(file))
+  const spec = {
+    bundle: { repository: `bundles/${name}`, version },
+    namespace,
+    clusters: { names: ['alpha'] },
+    // What drifts is put back here, not refused, so that it can be seen.
+    drift: { mode: 'correct' },
+    prune: { consent: ['CustomResourceDefinition'] },
+  }
+  const placement = { apiVersion, kind: 'Placement', metadata: { name }, spec }
+  await instance.succeed('place', '-f', await write(`${name}-${version}/placement.yaml`, JSON.stringify(placement)))
+}
+
+const release = (name: string) => client.get<Release & KubeObject>({ apiVersion, kind: 'Release', name })
+
+describe.each(projects)('$name, as its authors publish it', ({ name, first, next, drifts, upgraded }) => {
+  it('installs', async () => {
+    await bring(name, first)
+    const { status } = await release(name)
+    expect(status).toMatchObject({ appliedVersion: first.version, conditions: [{ type: 'Ready', status: 'True', reason: 'Healthy' }] })
+    const before = await client.find(upgraded.object)
+    expect(before && upgraded.read(before)).toEqual(upgraded.from)
+  })
+
+  it('is put back where somebody changes it, and says so', async () => {
+    const wanted = drifts.read(await client.get(drifts.object))
+    await client.patch(drifts.object, drifts.patch, { type: 'merge', fieldManager: 'somebody' })
+    await eventually(async () => ((await release(name)).status?.drift?.corrected ?? 0) > 0 || undefined, {
+      withinMs: 20_000,
+      what: 'the drift is corrected and counted',
+    })
+    expect(drifts.read(await client.get(drifts.object))).toEqual(wanted)
+  })
+
+  it('upgrades', async () => {
+    await bring(name, next)
+    expect((await release(name)).status).toMatchObject({ appliedVersion: next.version, conditions: [{ type: 'Ready', status: 'True' }] })
+    expect(upgraded.read(await client.get(upgraded.object))).toEqual(upgraded.to)
+  })
+
+  it('goes, and leaves nothing', async () => {
+    const inventory = (await release(name)).status?.inventory ?? []
+    expect(inventory.length).toBeGreaterThan(3)
+    await instance.succeed('place', name, '--nowhere')
+    for (const { apiVersion: version, kind, namespace: within, name: object } of inventory) {
+      const ref = { apiVersion: version, kind, name: object, ...(within === undefined ? {} : { namespace: within }) }
+      if (kind !== 'Namespace') expect(await client.find(ref), `${kind} ${object}`).toBeUndefined()
+    }
+  })
+})
