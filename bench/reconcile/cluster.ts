@@ -62,13 +62,29 @@ export async function startCluster(bin: string, scratch: string): Promise<BenchC
       roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: 'cluster-admin' },
       subjects: [{ apiGroup: 'rbac.authorization.k8s.io', kind: 'User', name: subject }],
     } as KubeObject)
-    // The roles and controllers that a new cluster makes for itself are not part of what is measured.
-    await pause(5_000)
+    await untilAtRest(client)
   } catch (error) {
     await dispose()
     throw error
   }
   return { client, admin, kubeconfig, counts: () => countsOf(client), dispose }
+}
+
+const lookMs = 1_000
+const mostLooks = 60
+/** CPU seconds of a second in which an API server is taken to do nothing but its upkeep. */
+const restingCpu = 0.2
+
+/** The roles and controllers that a new cluster makes for itself are not part of what is measured. */
+async function untilAtRest(client: KubeClient): Promise<void> {
+  let before = await countsOf(client)
+  for (let look = 1; look <= mostLooks; look += 1) {
+    await pause(lookMs)
+    const now = await countsOf(client)
+    if (difference(before, now).cpuSeconds < restingCpu) return
+    before = now
+  }
+  throw new Error(`The API server is not at rest after ${(mostLooks * lookMs) / 1000} s.`)
 }
 
 /** The controllers' own limit of requests is set out of the way: it would be what is measured. */

@@ -4,6 +4,7 @@ import {
   apiVersion,
   type ClusterReport,
   customResourceDefinition,
+  type Release,
   type ReleaseReport,
   type ReleaseSettings,
   releaseKind,
@@ -241,12 +242,18 @@ describe('what is guarded', () => {
     await scaler.patch(config, tone, { type: 'merge', fieldManager: 'scaler' })
     const image = { spec: { template: { spec: { containers: [{ name: 'web', image: 'registry.example/web:debug' }] } } } }
     await people.patch(web, image, { type: 'strategic', fieldManager: 'kubectl-edit' })
+    // Only what was seen is told to be meant: from then on, to leave it is a decision.
+    await eventually(async () => (await tolerated()).length === 2)
     await fleet.reported((one) => release(one)?.ready === true)
-    await pause(1_000)
     expect((await client.get(config))['data']).toMatchObject({ tone: 'rude', greeting: 'hello' })
     expect(JSON.stringify((await client.get(web))['spec'])).toMatch(/web:debug/)
   })
 })
+
+async function tolerated(): Promise<readonly unknown[]> {
+  const { status } = await client.get<Release & KubeObject>({ apiVersion, kind: 'Release', name: shop })
+  return status?.drift?.tolerated ?? []
+}
 
 describe('the guard itself', () => {
   it('comes back when somebody takes it away or changes it, and its parameters are guarded by it', async () => {

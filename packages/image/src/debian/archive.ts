@@ -5,9 +5,6 @@ import { hostDebianSources } from '../base/apt-sources.ts'
 import { type BuildContext, withTemporaryFolder } from '../context.ts'
 import { ImageError } from '../errors.ts'
 
-/** Where Debian keeps the keys of its archive, on Debian and on what descends from it (package debian-archive-keyring). */
-const keyring = '/usr/share/keyrings/debian-archive-keyring.gpg'
-
 export interface Selection {
   /** Codename of a release, such as `bookworm`. */
   readonly suite: string
@@ -48,8 +45,13 @@ export async function selectPackages(selection: Selection, context: BuildContext
 async function aptRoot(dir: string, { suite, omit }: Selection, context: BuildContext): Promise<string[]> {
   await mkdir(join(dir, 'lists', 'partial'), { recursive: true })
   await mkdir(join(dir, 'archives', 'partial'), { recursive: true })
-  const found = await hostDebianSources(suite)
-  const lines = found.length > 0 ? found : publicSources(suite)
+  const lines = await hostDebianSources(suite)
+  if (lines.length === 0) {
+    throw new ImageError(
+      'SourceNotFound',
+      `This host names no archive of Debian ${suite}. Add one to /etc/apt/sources.list.d, with the key that signs it (signed-by).`,
+    )
+  }
   await writeFile(join(dir, 'sources.list'), `${lines.join('\n')}\n`)
   await writeFile(join(dir, 'status'), omit.map(takenForInstalled).join('\n'))
   return [
@@ -67,12 +69,6 @@ async function aptRoot(dir: string, { suite, omit }: Selection, context: BuildCo
     `Dir::Cache=${dir}`,
     `Dir::Cache::Archives=${join(dir, 'archives')}`,
   ]
-}
-
-/** Debian's own addresses, for a host that is no Debian. */
-function publicSources(suite: string): string[] {
-  const line = (path: string, name: string) => `deb [signed-by=${keyring}] http://deb.debian.org/${path} ${name} main`
-  return [line('debian', suite), line('debian', `${suite}-updates`), line('debian-security', `${suite}-security`)]
 }
 
 /** An entry of dpkg's status with a version above any that a dependency could ask for. */
