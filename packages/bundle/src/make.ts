@@ -28,6 +28,8 @@ export type FindImage = (name: string, origins?: readonly string[]) => Promise<F
 export interface MakeBundleOptions extends RenderOptions {
   /** bundle.yaml, or the folder that holds it. */
   readonly sourceDir: string
+  /** Instead of the one that bundle.yaml says. */
+  readonly version?: string | undefined
   /** Where images, content and index are written. */
   readonly target: ContentSource & ContentTarget
   readonly images: FindImage
@@ -50,7 +52,7 @@ export interface MadeBundle {
  */
 export async function makeBundle(options: MakeBundleOptions): Promise<MadeBundle> {
   const { signal, target } = options
-  const source = await loadSource(options.sourceDir)
+  const source = await loadSource(options.sourceDir, options.version)
   await checkHealthRules(source.health, source.file)
   const nested = await includeBundles(source, options)
   const components = await renderComponents(source, options)

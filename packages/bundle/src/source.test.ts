@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
@@ -80,6 +80,17 @@ describe('bundle.yaml', () => {
     await expect(loadSource(dir)).rejects.toMatchObject({
       code: 'SourceInvalid',
       message: expect.stringContaining(join(dir, 'bundle.yaml')),
+    })
+    await rm(dir, { recursive: true })
+  })
+
+  it('takes another version from who makes the bundle, if it is one', async () => {
+    const dir = await mkdtemp(join(tmpdir(), 'muster-source-'))
+    await writeFile(join(dir, 'bundle.yaml'), good)
+    expect(await loadSource(dir, '1.3.0-rc.1')).toEqual({ ...(await loadSource(dir)), version: '1.3.0-rc.1' })
+    await expect(loadSource(dir, 'latest')).rejects.toMatchObject({
+      code: 'SourceInvalid',
+      message: expect.stringContaining('"latest" is no version'),
     })
     await rm(dir, { recursive: true })
   })

@@ -3,6 +3,7 @@ import { dirname, join, resolve } from 'node:path'
 import type * as z from 'zod'
 import { readDocuments } from './documents.ts'
 import { BundleError } from './errors.ts'
+import { semanticVersion } from './format.ts'
 import { type HealthRule, plainRules } from './health.ts'
 import { type ImageRule, imageRule } from './image-rules.ts'
 import type { BundleParameter, BundleSiteOverlays } from './parameter.ts'
@@ -92,11 +93,16 @@ export const bundleFileName = 'bundle.yaml'
 /**
  * Reads bundle.yaml.
  * @param where the file, or the folder that holds bundle.yaml
+ * @param version instead of the one that the file says
  * @throws BundleError `SourceInvalid`, its message begins with file:line:column
  */
-export async function loadSource(where: string): Promise<BundleSource> {
+export async function loadSource(where: string, version?: string): Promise<BundleSource> {
   const file = await sourceFile(resolve(where))
-  return parseSource(await readSource(file), file)
+  const source = parseSource(await readSource(file), file)
+  if (version === undefined) return source
+  if (!semanticVersion.safeParse(version).success)
+    throw new BundleError('SourceInvalid', `"${version}" is no version. Give one as semver.org defines it, such as 1.2.3.`)
+  return { ...source, version }
 }
 
 async function sourceFile(where: string): Promise<string> {

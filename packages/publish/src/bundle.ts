@@ -22,6 +22,8 @@ import { ensureSigned } from './signature.ts'
 export interface PrepareBundleOptions {
   /** bundle.yaml, or the folder that holds it. */
   readonly sourceDir: string
+  /** Instead of the one that bundle.yaml says. */
+  readonly version?: string | undefined
   /** An image layout in which everything is put together; kept for the next time. */
   readonly workDir: string
   /** Of image builds. */
@@ -94,7 +96,7 @@ export async function publishBundle(options: PublishBundleOptions): Promise<Publ
 /** The steps on this machine: images built, bundle made, both signed, in the layout. Nothing is pushed. */
 export async function prepareBundle(options: PrepareBundleOptions): Promise<PreparedBundle> {
   const { registry, signer, signal, onProgress } = options
-  const source = await loadSource(options.sourceDir)
+  const source = await loadSource(options.sourceDir, options.version)
   const layout = await Layout.open(options.workDir, { create: true })
   const bundles = registry === undefined ? [] : [registry.repository(bundleRepository(source.name))]
   const finder = new ImageFinder({
@@ -113,6 +115,7 @@ export async function prepareBundle(options: PrepareBundleOptions): Promise<Prep
     const { kustomize } = options
     const { descriptor, config, warnings } = await makeBundle({
       sourceDir: options.sourceDir,
+      version: source.version,
       target: layout,
       images: finder.find,
       renderKustomize: typeof kustomize === 'function' ? kustomize : kustomizeWith(kustomize),

@@ -278,6 +278,13 @@ describe('publishing a bundle', () => {
     expect(registry.writes()).toEqual([])
   })
 
+  it('has the version that who publishes it says, and its own stays as it is', async () => {
+    await publishBundle(options())
+    const next = await publishBundle({ ...options(), version: '1.1.0' })
+    expect(next).toMatchObject({ version: '1.1.0', tag: '1.1.0', changed: true })
+    expect(await publishBundle(options())).toMatchObject({ version: '1.0.0', changed: false })
+  })
+
   it('writes a version with build metadata as a tag that registries take', async () => {
     await write('shop/bundle.yaml', bundleYaml('1.0.0+a.1', '{match: "*/app", build: image.yaml}'))
     expect(await publishBundle(options())).toMatchObject({ version: '1.0.0+a.1', tag: '1.0.0_a.1' })

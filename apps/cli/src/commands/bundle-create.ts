@@ -10,12 +10,17 @@ import { renderingOf } from '../rendering.ts'
 
 export interface BundleCreateOptions extends OpenOptions {
   readonly output?: string
+  readonly version?: string
 }
 
 const jobs = 4
 
 /** `muster bundle create DIR -o WHERE`: makes a bundle, unsigned, with its images. Prints where it is and its digest. */
-export async function bundleCreate(context: Context, dir: string, { output, ...options }: BundleCreateOptions): Promise<void> {
+export async function bundleCreate(
+  context: Context,
+  dir: string,
+  { output, version: wanted, ...options }: BundleCreateOptions,
+): Promise<void> {
   const onProgress = (line: string): void => void context.stderr.write(`${line}\n`)
   const workDir = workLayout(context)
   const location = output === undefined ? undefined : await locate(context, output)
@@ -24,6 +29,7 @@ export async function bundleCreate(context: Context, dir: string, { output, ...o
   try {
     const { layout, descriptor, config } = await prepareBundle({
       sourceDir: path.resolve(dir),
+      version: wanted,
       workDir,
       cacheDir: path.join(context.cache, 'images'),
       registry,

@@ -9,6 +9,7 @@ import { renderingOf } from '../rendering.ts'
 import { instanceKey, openKey } from '../signing.ts'
 
 export interface PublishOptions {
+  readonly version?: string
   readonly key?: string
   readonly passphraseFile?: string
   readonly unsigned: boolean
@@ -21,6 +22,7 @@ export async function publish(context: Context, dir: string, options: PublishOpt
   // Before keys are made for an instance that is not there.
   await registryAccess(context)
   const bundle = await publishFolder(context, dir, {
+    version: options.version,
     signer: options.unsigned ? undefined : await signerOf(context, options),
     onProgress: (line) => context.stderr.write(`${line}\n`),
   })
@@ -34,12 +36,18 @@ export async function publish(context: Context, dir: string, options: PublishOpt
 export async function publishFolder(
   context: Context,
   dir: string,
-  options: { readonly signer: SignatureKey | undefined; readonly onProgress: (line: string) => void },
+  options: {
+    /** Instead of the one that bundle.yaml says. */
+    readonly version?: string | undefined
+    readonly signer: SignatureKey | undefined
+    readonly onProgress: (line: string) => void
+  },
 ): Promise<PublishedBundle> {
   const registry = writableRegistry(await registryAccess(context))
   try {
     return await publishBundle({
       sourceDir: path.resolve(dir),
+      version: options.version,
       registry,
       workDir: workLayout(context),
       cacheDir: path.join(context.cache, 'images'),

@@ -20,6 +20,7 @@ export function registerBundle(command: Command, context: () => Context): void {
   reaching(bundle.command('create'))
     .description('Make a bundle of a folder with a bundle.yaml, with its images, unsigned.')
     .argument('<dir>')
+    .option('--version <version>', 'instead of the one that bundle.yaml says, as a pipeline counts them')
     .option('-o, --output <where>', 'oci:DIR, archive:FILE, or a repository (default: a layout in the cache)')
     .addHelpText(
       'after',

@@ -8,6 +8,7 @@ export function registerDelivery(command: Command, context: () => Context): void
     .command('publish')
     .description('Build the images and the bundle of a folder with a bundle.yaml, sign them, and put them in the registry.')
     .argument('<dir>')
+    .option('--version <version>', 'instead of the one that bundle.yaml says, as a pipeline counts them')
     .option('--key <file-or-uri>', 'private key or PKCS#11 URI to sign with instead of the keyring of the instance')
     .option(
       '--passphrase-file <file>',
@@ -18,6 +19,7 @@ export function registerDelivery(command: Command, context: () => Context): void
       'after',
       examplesOf([
         ['muster publish examples/podinfo', 'from source to a signed bundle'],
+        ['muster publish . --version 1.4.0-rc.2', 'another version than bundle.yaml says'],
         ['muster publish . --key team.key', 'signed with a key of your own'],
       ]),
     )
