@@ -1,25 +1,21 @@
 import { randomBytes } from 'node:crypto'
 import { open, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { setTimeout as pause } from 'node:timers/promises'
-import { apiVersion, type ClusterReport, customResourceDefinition, type ReleaseReport, releaseKind } from '@muster/api'
-import { KubeClient, type KubeObject, loadKubeconfig, type Ref } from '@muster/kube'
+import { apiVersion, type ClusterReport, type ReleaseReport } from '@muster/api'
+import type { KubeObject, Ref } from '@muster/kube'
 import { generateKeyPair } from '@muster/trust'
-import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
-import { runAgent } from './agent.ts'
-import { systemClock } from './clock.ts'
-import { TestFleet } from './testing/fleet.ts'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { eventually, startCluster, type TestCluster } from './testing/cluster.ts'
 
 const id = randomBytes(4).toString('hex')
 const cluster = `test-${id}`
 const shop = `shop-${id}`
 const system = `agent-${id}`
-const quiet = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
 
-let client: KubeClient
-let fleet: TestFleet
-let stop: AbortController
-let running: Promise<void>
+let client: TestCluster['client']
+let fleet: TestCluster['fleet']
+let agent: TestCluster['agent']
+let end: TestCluster['end']
 
 function manifests(greeting: string, more = ''): string {
   return `
@@ -60,75 +56,25 @@ spec:
 ${more}`
 }
 
-function start(): void {
-  stop = new AbortController()
-  const settings = {
-    namespace: system,
-    store: fleet.store,
-    pollMs: 200,
-    probes: { host: '127.0.0.1', port: 0 },
-    logLevel: 'error' as const,
-    instance: 'agent-test',
-    kubeconfig: undefined,
-  }
-  running = runAgent({ client, settings, clock: systemClock, logger: process.env['MUSTER_TEST_LOG'] ? loud : quiet }, stop.signal)
-  running.catch(() => undefined)
-}
-
-const loud = Object.fromEntries(
-  (['debug', 'info', 'warn', 'error'] as const).map((level) => [
-    level,
-    (fields: object, message: string) => console.log(level, message, JSON.stringify(fields)),
-  ]),
-) as typeof quiet
-
-async function end(): Promise<void> {
-  stop.abort(new DOMException('test', 'AbortError'))
-  await running
-}
-
 const release = (report: ClusterReport, name = shop): ReleaseReport | undefined => report.releases.find((one) => one.name === name)
 const config: Ref = { apiVersion: 'v1', kind: 'ConfigMap', name: 'greeting', namespace: shop }
 const deployment: Ref = { apiVersion: 'apps/v1', kind: 'Deployment', name: 'web', namespace: shop }
 
-/** Asks until it is so; gives how long it took, in milliseconds. */
-async function eventually(test: () => Promise<boolean>): Promise<number> {
+/** How long it took until it was so, in milliseconds. */
+async function took(test: () => Promise<boolean>): Promise<number> {
   const started = performance.now()
-  while (!(await test())) {
-    if (performance.now() - started > 60_000) throw new Error('it did not come about within a minute')
-    await pause(10)
-  }
+  await eventually(test)
   return performance.now() - started
 }
 
 const greeting = async (): Promise<unknown> => ((await client.find(config))?.['data'] as { greeting?: string } | undefined)?.greeting
 
 beforeAll(async () => {
-  client = new KubeClient(await loadKubeconfig(inject('kubeconfig')), { userAgent: 'agent-test' })
-  fleet = await TestFleet.start(cluster)
-  await client.apply(customResourceDefinition(releaseKind) as KubeObject, { fieldManager: 'agent-test', force: true })
-  await eventually(async () => (await client.list({ apiVersion, kind: 'Release' }).catch(() => undefined)) !== undefined)
-  await client.create({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: system } })
-  const data = { 'hub-url': fleet.hubUrl, 'hub-ca.crt': fleet.hubCa, cluster, token: fleet.token, 'root.json': fleet.root }
-  await client.create({
-    apiVersion: 'v1',
-    kind: 'Secret',
-    metadata: { name: 'muster-agent-bootstrap', namespace: system },
-    stringData: data,
-  })
-  start()
+  ;({ client, fleet, agent, end } = await startCluster(id))
+  agent.start()
 })
 
-afterAll(async () => {
-  await end()
-  for (const name of [shop, `other-${id}`]) {
-    await client.delete({ apiVersion, kind: 'Release', name })
-    await client.delete({ apiVersion: 'v1', kind: 'Namespace', name })
-  }
-  await client.delete({ apiVersion: 'v1', kind: 'Namespace', name: system })
-  client.close()
-  await fleet.close()
-})
+afterAll(async () => end(shop, `other-${id}`))
 
 describe('an agent', () => {
   it('joins with its token, pulls its channel, and reports the release as ready, with who signed it', async () => {
@@ -156,7 +102,7 @@ describe('an agent', () => {
 
   it('brings a changed field back within a second, with an event that says what, who and when', async () => {
     await client.patch(config, { data: { greeting: 'goodbye' } }, { type: 'merge', fieldManager: 'kubectl-edit' })
-    expect(await eventually(async () => (await greeting()) === 'hello')).toBeLessThan(1_000)
+    expect(await took(async () => (await greeting()) === 'hello')).toBeLessThan(1_000)
     await fleet.reported((one) => release(one)?.driftCorrected === 1)
     let event: KubeObject | undefined
     await eventually(async () => {
@@ -175,7 +121,7 @@ describe('an agent', () => {
 
   it('brings a deleted object back within a second', async () => {
     await client.delete(config)
-    expect(await eventually(async () => (await greeting()) === 'hello')).toBeLessThan(1_000)
+    expect(await took(async () => (await greeting()) === 'hello')).toBeLessThan(1_000)
     await fleet.reported((one) => release(one)?.driftCorrected === 2 && release(one)?.drifted === false)
   })
 
@@ -195,7 +141,7 @@ describe('an agent', () => {
     }
     await client.patch(deployment, added, { type: 'strategic', fieldManager: 'kubectl-edit' })
     const clean = async (): Promise<boolean> => !/miner|privileged/.test(JSON.stringify((await client.get(deployment))['spec']))
-    expect(await eventually(clean)).toBeLessThan(1_000)
+    expect(await took(clean)).toBeLessThan(1_000)
     expect((await client.get(deployment)).metadata.annotations).toMatchObject({ 'example.test/note': 'mine' })
     await fleet.reported((one) => release(one)?.driftCorrected === 3 && release(one)?.ready === true)
   })
@@ -243,7 +189,7 @@ describe('an agent', () => {
     expect(release(report)).toMatchObject({ ready: false, version: '1.1.0' })
     expect(await greeting()).toBe('hello again')
     await client.patch(config, { data: { greeting: 'goodbye' } }, { type: 'merge' })
-    expect(await eventually(async () => (await greeting()) === 'hello again')).toBeLessThan(1_000)
+    expect(await took(async () => (await greeting()) === 'hello again')).toBeLessThan(1_000)
   })
 
   it('is not rolled back by an older channel, and says so', async () => {
@@ -264,16 +210,16 @@ describe('an agent', () => {
     expect(report.channelUnreadable?.reason).toBe('Unreachable')
     expect((report.channelUnreadable?.since ?? '') >= before).toBe(true)
     await client.patch(config, { data: { greeting: 'goodbye' } }, { type: 'merge' })
-    expect(await eventually(async () => (await greeting()) === 'good')).toBeLessThan(1_000)
+    expect(await took(async () => (await greeting()) === 'good')).toBeLessThan(1_000)
     expect(release(report)?.ready).toBe(true)
   })
 
   it('knows its releases after a restart without the registry, and corrects what drifted meanwhile', async () => {
-    await end()
+    await agent.end()
     await client.patch(config, { data: { greeting: 'goodbye' } }, { type: 'merge', fieldManager: 'while-away' })
     const { corrected } = ((await client.get({ apiVersion, kind: 'Release', name: shop }))['status'] as { drift: { corrected: number } })
       .drift
-    start()
+    agent.start()
     await eventually(async () => (await greeting()) === 'good')
     const report = await fleet.reported((one) => release(one)?.ready === true && release(one)?.driftCorrected === corrected + 1)
     expect(release(report)).toMatchObject({ version: '1.2.0', signedBy: ['publisher'] })

@@ -1,11 +1,9 @@
 import { randomBytes } from 'node:crypto'
-import { setTimeout as pause } from 'node:timers/promises'
-import { apiVersion, type ClusterReport, customResourceDefinition, type ReleaseReport, releaseKind } from '@muster/api'
-import { KubeClient, type KubeObject, loadKubeconfig, type Ref } from '@muster/kube'
+import type { ClusterReport, ReleaseReport } from '@muster/api'
+import type { Ref } from '@muster/kube'
 import type { ChannelRelease } from '@muster/trust'
-import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
-import { TestAgent } from './testing/agent.ts'
-import { TestFleet } from './testing/fleet.ts'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { eventually, startCluster, type TestCluster } from './testing/cluster.ts'
 
 const day = 86_400_000
 const id = randomBytes(4).toString('hex')
@@ -13,9 +11,10 @@ const shop = `shop-${id}`
 const other = `other-${id}`
 const system = `agent-${id}`
 
-let client: KubeClient
-let fleet: TestFleet
-let agent: TestAgent
+let client: TestCluster['client']
+let fleet: TestCluster['fleet']
+let agent: TestCluster['agent']
+let end: TestCluster['end']
 
 const config: Ref = { apiVersion: 'v1', kind: 'ConfigMap', name: 'greeting', namespace: shop }
 const greeting = async (): Promise<unknown> => ((await client.find(config))?.['data'] as { greeting?: string } | undefined)?.greeting
@@ -24,14 +23,6 @@ const publish = (version: string, text: string, name = shop): Promise<ChannelRel
   fleet.publish(name, version, `apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: greeting\ndata:\n  greeting: ${text}\n`)
 const runs = (version: string) => (report: ClusterReport) =>
   report.generation === fleet.generation && release(report)?.version === version && release(report)?.ready === true
-
-async function eventually(test: () => Promise<boolean>): Promise<void> {
-  const started = performance.now()
-  while (!(await test())) {
-    if (performance.now() - started > 60_000) throw new Error('it did not come about within a minute')
-    await pause(10)
-  }
-}
 
 /** Changes what runs, and waits until it is as it was signed. */
 async function driftIsCorrected(to: string): Promise<void> {
@@ -45,25 +36,11 @@ async function restart(): Promise<void> {
 }
 
 beforeAll(async () => {
-  client = new KubeClient(await loadKubeconfig(inject('kubeconfig')), { userAgent: 'agent-test' })
-  fleet = await TestFleet.start(`test-${id}`)
-  await client.apply(customResourceDefinition(releaseKind) as KubeObject, { fieldManager: 'agent-test', force: true })
-  await eventually(async () => (await client.list({ apiVersion, kind: 'Release' }).catch(() => undefined)) !== undefined)
-  agent = new TestAgent(client, fleet, system)
-  await agent.install()
+  ;({ client, fleet, agent, end } = await startCluster(id))
   agent.start()
 })
 
-afterAll(async () => {
-  await agent.end()
-  for (const name of [shop, other]) {
-    await client.delete({ apiVersion, kind: 'Release', name })
-    await client.delete({ apiVersion: 'v1', kind: 'Namespace', name })
-  }
-  await client.delete({ apiVersion: 'v1', kind: 'Namespace', name: system })
-  client.close()
-  await fleet.close()
-})
+afterAll(async () => end(shop, other))
 
 describe('the channel of a cluster', () => {
   it('is stored with its generation before anything of it is applied', async () => {

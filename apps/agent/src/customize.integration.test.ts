@@ -1,31 +1,20 @@
 import { randomBytes } from 'node:crypto'
-import { setTimeout as pause } from 'node:timers/promises'
-import {
-  apiVersion,
-  type ClusterReport,
-  customResourceDefinition,
-  enclavePolicyKind,
-  type ReleaseReport,
-  type ReleaseSettings,
-  releaseKind,
-  siteOverlayKind,
-} from '@muster/api'
-import { KubeClient, type KubeObject, loadKubeconfig, type Ref } from '@muster/kube'
+import { apiVersion, type ClusterReport, enclavePolicyKind, type ReleaseReport, type ReleaseSettings, siteOverlayKind } from '@muster/api'
+import type { KubeObject, Ref } from '@muster/kube'
 import { seal } from '@muster/seal'
 import type { ChannelRelease } from '@muster/trust'
-import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
-import { TestAgent } from './testing/agent.ts'
-import { TestFleet } from './testing/fleet.ts'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { eventually, startCluster, type TestCluster } from './testing/cluster.ts'
 
 const id = randomBytes(4).toString('hex')
 const shop = `shop-${id}`
 const vault = `vault-${id}`
-const system = `agent-${id}`
 const siteNames = [`more-${id}`, `short-${id}`]
 
-let client: KubeClient
-let fleet: TestFleet
-let agent: TestAgent
+let client: TestCluster['client']
+let fleet: TestCluster['fleet']
+let agent: TestCluster['agent']
+let end: TestCluster['end']
 let entry: ChannelRelease
 
 const manifests = `
@@ -67,14 +56,6 @@ const containerOf = async () => {
   return spec.template.spec.containers[0]
 }
 
-async function eventually(test: () => Promise<boolean>): Promise<void> {
-  const until = Date.now() + 60_000
-  while (!(await test())) {
-    if (Date.now() > until) throw new Error('it did not come about within a minute')
-    await pause(20)
-  }
-}
-
 /** Places the bundle with these settings, and waits until the agent says how that stands. */
 async function placed(customize: ReleaseSettings['customize'], ready = true): Promise<ReleaseReport> {
   const generation = await fleet.channel([{ ...entry, settings: { customize } }])
@@ -86,25 +67,14 @@ const patch = (kind: string, name: string, rest: object) =>
   JSON.stringify({ apiVersion: kind === 'Deployment' ? 'apps/v1' : 'v1', kind, metadata: { name }, ...rest })
 
 beforeAll(async () => {
-  client = new KubeClient(await loadKubeconfig(inject('kubeconfig')), { userAgent: 'agent-test' })
-  fleet = await TestFleet.start(`test-${id}`)
-  for (const kind of [releaseKind, enclavePolicyKind, siteOverlayKind])
-    await client.apply(customResourceDefinition(kind) as KubeObject, { fieldManager: 'agent-test', force: true })
-  for (const kind of ['Release', 'SiteOverlay', 'EnclavePolicy'])
-    await eventually(async () => (await client.list({ apiVersion, kind }).catch(() => undefined)) !== undefined)
-  agent = new TestAgent(client, fleet, system)
-  await agent.install()
+  ;({ client, fleet, agent, end } = await startCluster(id, { kinds: [enclavePolicyKind, siteOverlayKind] }))
   entry = await fleet.publish(shop, '1.0.0', manifests, { bundleYaml })
   agent.start()
 })
 
 afterAll(async () => {
-  await agent.end()
   for (const name of siteNames) await client.delete(site(name))
-  for (const name of [shop, vault]) await client.delete({ apiVersion, kind: 'Release', name })
-  for (const name of [shop, vault, system]) await client.delete({ apiVersion: 'v1', kind: 'Namespace', name })
-  client.close()
-  await fleet.close()
+  await end(shop, vault)
 })
 
 describe('customizations', () => {

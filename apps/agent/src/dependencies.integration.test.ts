@@ -1,26 +1,17 @@
 import { randomBytes } from 'node:crypto'
-import { setTimeout as pause } from 'node:timers/promises'
-import {
-  apiVersion,
-  type ClusterReport,
-  customResourceDefinition,
-  type DependencyState,
-  type ReleaseReport,
-  releaseKind,
-} from '@muster/api'
-import { KubeClient, type KubeObject, loadKubeconfig } from '@muster/kube'
+import { apiVersion, type ClusterReport, type DependencyState, type ReleaseReport } from '@muster/api'
 import type { ChannelRelease } from '@muster/trust'
-import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
-import { TestAgent } from './testing/agent.ts'
-import { TestFleet } from './testing/fleet.ts'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { eventually, startCluster, type TestCluster } from './testing/cluster.ts'
 
 const id = randomBytes(4).toString('hex')
 const cluster = `bravo-${id}`
-const [client, db, web, system] = [`client-${id}`, `db-${id}`, `web-${id}`, `agent-${id}`]
+const [client, db, web] = [`client-${id}`, `db-${id}`, `web-${id}`]
 
-let api: KubeClient
-let fleet: TestFleet
-let agent: TestAgent
+let api: TestCluster['client']
+let fleet: TestCluster['fleet']
+let agent: TestCluster['agent']
+let end: TestCluster['end']
 
 const object = (value: string) => `apiVersion: v1\nkind: ConfigMap\nmetadata: {name: one}\ndata: {value: "${value}"}\n`
 const valueIn = async (namespace: string): Promise<string | undefined> =>
@@ -35,14 +26,6 @@ const depending = (entry: ChannelRelease, ...dependsOn: { release: string; clust
   settings: { dependsOn },
 })
 const of = (report: ClusterReport, name: string): ReleaseReport | undefined => report.releases.find((one) => one.name === name)
-
-async function eventually(test: () => Promise<boolean>): Promise<void> {
-  const started = performance.now()
-  while (!(await test())) {
-    if (performance.now() - started > 60_000) throw new Error('it did not come about within a minute')
-    await pause(20)
-  }
-}
 
 /** The hub has answered a report since: the agent knows what is said now. */
 async function heard(): Promise<void> {
@@ -62,25 +45,11 @@ const state = (change: Partial<DependencyState>): DependencyState => ({
 })
 
 beforeAll(async () => {
-  api = new KubeClient(await loadKubeconfig(inject('kubeconfig')), { userAgent: 'agent-test' })
-  fleet = await TestFleet.start(cluster)
-  await api.apply(customResourceDefinition(releaseKind) as KubeObject, { fieldManager: 'agent-test', force: true })
-  await eventually(async () => (await api.list({ apiVersion, kind: 'Release' }).catch(() => undefined)) !== undefined)
-  agent = new TestAgent(api, fleet, system)
-  await agent.install()
+  ;({ client: api, fleet, agent, end } = await startCluster(id, { cluster }))
   agent.start()
 })
 
-afterAll(async () => {
-  await agent.end()
-  for (const name of [client, db, web]) {
-    await api.delete({ apiVersion, kind: 'Release', name })
-    await api.delete({ apiVersion: 'v1', kind: 'Namespace', name })
-  }
-  await api.delete({ apiVersion: 'v1', kind: 'Namespace', name: system })
-  api.close()
-  await fleet.close()
-})
+afterAll(async () => end(client, db, web))
 
 describe('a release that depends on one of another cluster', () => {
   it('waits until the hub says that it is ready there, says for what and since when, and then goes on by itself', async () => {

@@ -1,28 +1,19 @@
 import { randomBytes } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
-import {
-  apiVersion,
-  type ClusterReport,
-  customResourceDefinition,
-  type Release,
-  type ReleaseReport,
-  type ReleaseSettings,
-  releaseKind,
-} from '@muster/api'
-import { KubeClient, type KubeObject, loadKubeconfig, type Ref } from '@muster/kube'
-import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
-import { TestAgent } from './testing/agent.ts'
-import { TestFleet } from './testing/fleet.ts'
+import { apiVersion, type ClusterReport, type Release, type ReleaseReport, type ReleaseSettings } from '@muster/api'
+import type { Ref } from '@muster/kube'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { eventually, startCluster, type TestCluster } from './testing/cluster.ts'
 
 const id = randomBytes(4).toString('hex')
 const shop = `shop-${id}`
-const system = `agent-${id}`
 const config: Ref = { apiVersion: 'v1', kind: 'ConfigMap', name: 'greeting', namespace: shop }
 const web: Ref = { apiVersion: 'apps/v1', kind: 'Deployment', name: 'web', namespace: shop }
 
-let client: KubeClient
-let fleet: TestFleet
-let agent: TestAgent
+let client: TestCluster['client']
+let fleet: TestCluster['fleet']
+let agent: TestCluster['agent']
+let end: TestCluster['end']
 
 const release = (report: ClusterReport): ReleaseReport | undefined => report.releases.find((one) => one.name === shop)
 type Drift = NonNullable<NonNullable<Release['status']>['drift']>
@@ -32,14 +23,6 @@ const data = async (): Promise<Record<string, string> | undefined> =>
   (await client.find(config))?.['data'] as Record<string, string> | undefined
 const change = async (values: Record<string, string | null>, manager = 'kubectl-edit'): Promise<void> => {
   await client.patch(config, { data: values }, { type: 'merge', fieldManager: manager })
-}
-
-async function eventually(test: () => Promise<boolean>): Promise<void> {
-  const started = performance.now()
-  while (!(await test())) {
-    if (performance.now() - started > 60_000) throw new Error('it did not come about within a minute')
-    await pause(10)
-  }
 }
 
 async function events(reason: string): Promise<string[]> {
@@ -86,22 +69,11 @@ spec:
 `
 
 beforeAll(async () => {
-  client = new KubeClient(await loadKubeconfig(inject('kubeconfig')), { userAgent: 'agent-test' })
-  fleet = await TestFleet.start(`test-${id}`)
-  await client.apply(customResourceDefinition(releaseKind) as KubeObject, { fieldManager: 'agent-test', force: true })
-  await eventually(async () => (await client.list({ apiVersion, kind: 'Release' }).catch(() => undefined)) !== undefined)
-  agent = new TestAgent(client, fleet, system)
-  await agent.install()
+  ;({ client, fleet, agent, end } = await startCluster(id))
   agent.start()
 })
 
-afterAll(async () => {
-  await agent.end()
-  await client.delete({ apiVersion, kind: 'Release', name: shop })
-  for (const name of [shop, system]) await client.delete({ apiVersion: 'v1', kind: 'Namespace', name })
-  client.close()
-  await fleet.close()
-})
+afterAll(async () => end(shop))
 
 describe('drift that is only detected', () => {
   const settings: ReleaseSettings = { drift: { mode: 'detect' } }

@@ -1,18 +1,8 @@
 import { randomBytes } from 'node:crypto'
-import { setTimeout as pause } from 'node:timers/promises'
-import {
-  apiVersion,
-  type ClusterReport,
-  customResourceDefinition,
-  type Release,
-  type ReleaseReport,
-  type ReleaseSettings,
-  releaseKind,
-} from '@muster/api'
+import { apiVersion, type ClusterReport, type Release, type ReleaseReport, type ReleaseSettings } from '@muster/api'
 import { KubeClient, type KubeObject, loadKubeconfig, type Ref } from '@muster/kube'
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
-import { TestAgent } from './testing/agent.ts'
-import { TestFleet } from './testing/fleet.ts'
+import { eventually, startCluster, type TestCluster } from './testing/cluster.ts'
 
 const id = randomBytes(4).toString('hex')
 const cluster = `test-${id}`
@@ -24,21 +14,14 @@ const web = inShop('Deployment', 'web', 'apps/v1')
 const role = inShop('Role', 'web', 'rbac.authorization.k8s.io/v1')
 
 /** The agent of the test writes by this one, as an administrator; people come as somebody else with the same rights. */
-let client: KubeClient
 let people: KubeClient
 let scaler: KubeClient
-let fleet: TestFleet
-let agent: TestAgent
+let client: TestCluster['client']
+let fleet: TestCluster['fleet']
+let agent: TestCluster['agent']
+let end: TestCluster['end']
 
 const release = (report: ClusterReport): ReleaseReport | undefined => report.releases.find((one) => one.name === shop)
-
-async function eventually(test: () => Promise<boolean>): Promise<void> {
-  const started = performance.now()
-  while (!(await test())) {
-    if (performance.now() - started > 60_000) throw new Error('it did not come about within a minute')
-    await pause(10)
-  }
-}
 
 const refused = (what: RegExp) => ({ message: expect.stringMatching(what) })
 const patch = (body: object, manager = 'kubectl-edit') => people.patch(config, body, { type: 'merge', fieldManager: manager })
@@ -103,16 +86,11 @@ spec:
 `
 
 beforeAll(async () => {
+  ;({ client, fleet, agent, end } = await startCluster(id))
   const settings = await loadKubeconfig(inject('kubeconfig'))
   const as = (user: string) => new KubeClient({ ...settings, impersonate: { user, groups: ['system:masters'] } }, { userAgent: 'people' })
-  client = new KubeClient(settings, { userAgent: 'agent-test' })
   people = as('mallory')
   scaler = as('scaler')
-  fleet = await TestFleet.start(cluster)
-  await client.apply(customResourceDefinition(releaseKind) as KubeObject, { fieldManager: 'agent-test', force: true })
-  await eventually(async () => (await client.list({ apiVersion, kind: 'Release' }).catch(() => undefined)) !== undefined)
-  agent = new TestAgent(client, fleet, system)
-  await agent.install()
   agent.start()
 })
 
@@ -120,10 +98,8 @@ afterAll(async () => {
   await fleet.channel([])
   await fleet.reported((one) => one.generation === fleet.generation && one.releases.length === 0)
   await eventually(async () => (await parts()).length === 0)
-  await agent.end()
-  await client.delete({ apiVersion: 'v1', kind: 'Namespace', name: system })
-  for (const one of [client, people, scaler]) one.close()
-  await fleet.close()
+  for (const one of [people, scaler]) one.close()
+  await end()
 })
 
 const policy = { apiVersion: 'admissionregistration.k8s.io/v1', kind: 'ValidatingAdmissionPolicy' }

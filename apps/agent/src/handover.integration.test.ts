@@ -1,50 +1,29 @@
 import { randomBytes } from 'node:crypto'
-import { setTimeout as pause } from 'node:timers/promises'
-import { apiVersion, customResourceDefinition, type Release, releaseKind } from '@muster/api'
-import { KubeClient, type KubeObject, loadKubeconfig } from '@muster/kube'
+import { apiVersion, type Release } from '@muster/api'
+import type { KubeObject } from '@muster/kube'
 import type { ChannelRelease } from '@muster/trust'
 import * as fc from 'fast-check'
-import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
-import { TestAgent } from './testing/agent.ts'
-import { TestFleet } from './testing/fleet.ts'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { eventually, startCluster, type TestCluster } from './testing/cluster.ts'
 
 const id = randomBytes(4).toString('hex')
 const namespace = `shared-${id}`
-const system = `agent-${id}`
 const names = ['a', 'b', 'c'].map((name) => `${name}-${id}`)
 const objects = ['one', 'two', 'three', 'four']
 
-let client: KubeClient
-let fleet: TestFleet
-let agent: TestAgent
+let client: TestCluster['client']
+let fleet: TestCluster['fleet']
+let agent: TestCluster['agent']
+let end: TestCluster['end']
 let published = 0
 
 beforeAll(async () => {
-  client = new KubeClient(await loadKubeconfig(inject('kubeconfig')), { userAgent: 'handover-test' })
-  fleet = await TestFleet.start(`test-${id}`)
-  await client.apply(customResourceDefinition(releaseKind) as KubeObject, { fieldManager: 'agent-test', force: true })
-  await until(async () => (await client.list({ apiVersion, kind: 'Release' }).catch(() => undefined)) !== undefined)
+  ;({ client, fleet, agent, end } = await startCluster(id))
   await client.create({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } })
-  agent = new TestAgent(client, fleet, system)
-  await agent.install()
   agent.start()
 })
 
-afterAll(async () => {
-  await agent.end()
-  for (const name of [...names, `data-${id}`]) await client.delete({ apiVersion, kind: 'Release', name })
-  for (const name of [namespace, system]) await client.delete({ apiVersion: 'v1', kind: 'Namespace', name })
-  client.close()
-  await fleet.close()
-})
-
-async function until(test: () => Promise<boolean>): Promise<void> {
-  const started = performance.now()
-  while (!(await test())) {
-    if (performance.now() - started > 60_000) throw new Error('it did not come about within a minute')
-    await pause(20)
-  }
-}
+afterAll(async () => end(...names, `data-${id}`, namespace))
 
 const manifest = (object: string): string => `apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: ${object}\ndata:\n  object: ${object}\n`
 
@@ -101,29 +80,29 @@ describe('objects that move between releases', () => {
             .map(([object, { holder }]) => [object, holder])
             .sort()
             .join(' ')
-        await until(async () => fleet.reports.at(-1)?.generation === generation && (await found()) === placed)
+        await eventually(async () => fleet.reports.at(-1)?.generation === generation && (await found()) === placed)
         const after = await live()
         for (const [object, { uid }] of lasting) expect(after.get(object)?.uid, object).toBe(uid)
         lasting = after
       }
       await fleet.channel([])
-      await until(async () => (await live()).size === 0 && fleet.reports.at(-1)?.releases.length === 0)
+      await eventually(async () => (await live()).size === 0 && fleet.reports.at(-1)?.releases.length === 0)
     }
   }, 300_000)
 
   it('move out of a release that waits for the one that takes them', async () => {
     const [app = '', database = ''] = names
     await fleet.channel([await publish(app, ['one', 'two'])])
-    await until(async () => (await live()).size === 2 && fleet.reports.at(-1)?.releases[0]?.ready === true)
+    await eventually(async () => (await live()).size === 2 && fleet.reports.at(-1)?.releases[0]?.ready === true)
     const before = await live()
     const next = { ...(await publish(app, ['one'])), settings: { dependsOn: [{ release: database }] } }
     await fleet.channel([next, await publish(database, ['two'])])
-    await until(
+    await eventually(
       async () => (await live()).get('two')?.holder === database && fleet.reports.at(-1)?.releases.every((one) => one.ready) === true,
     )
     expect((await live()).get('two')?.uid).toBe(before.get('two')?.uid)
     await fleet.channel([])
-    await until(async () => (await live()).size === 0)
+    await eventually(async () => (await live()).size === 0)
   }, 120_000)
 })
 
@@ -134,12 +113,12 @@ describe('a release that is taken away', () => {
 
   it('keeps its data until somebody consents to the loss of this very claim, over a restart of the agent', async () => {
     await fleet.channel([await publish(data, [], `${claim}---\n${manifest('one')}`)])
-    await until(
+    await eventually(
       async () =>
         (await release())?.status?.inventory?.some(({ kind, uid }) => kind === 'PersistentVolumeClaim' && uid !== undefined) === true,
     )
     await fleet.channel([])
-    await until(async () => (await release())?.status?.needsConsent !== undefined)
+    await eventually(async () => (await release())?.status?.needsConsent !== undefined)
     expect(await release()).toMatchObject({
       status: { conditions: [{ reason: 'ProtectedNeedsConsent' }], needsConsent: { count: 1, objects: [{ name: 'data' }] } },
     })
@@ -152,15 +131,15 @@ describe('a release that is taken away', () => {
       { spec: { site: { consent: { uids: [uid], reason: 'it is in the backup' } } } },
       { type: 'merge', fieldManager: 'muster-site' },
     )
-    await until(async () => (await release()) === undefined)
+    await eventually(async () => (await release()) === undefined)
     expect(await client.find({ apiVersion: 'v1', kind: 'PersistentVolumeClaim', name: 'data', namespace })).toBeUndefined()
   }, 120_000)
 
   it('leaves its objects as they are where its placement says so', async () => {
     await fleet.channel([{ ...(await publish(data, ['one'])), settings: { prune: { onRemoval: 'orphan' } } }])
-    await until(async () => (await live()).get('one')?.holder === data && (await release())?.spec.prune !== undefined)
+    await eventually(async () => (await live()).get('one')?.holder === data && (await release())?.spec.prune !== undefined)
     await fleet.channel([])
-    await until(async () => (await release()) === undefined)
+    await eventually(async () => (await release()) === undefined)
     expect((await live()).get('one')).toMatchObject({ holder: undefined })
     await client.delete({ apiVersion: 'v1', kind: 'ConfigMap', name: 'one', namespace })
   }, 120_000)
@@ -171,10 +150,10 @@ describe('a version that takes away most of a release', () => {
     const [name = ''] = names
     const many = Array.from({ length: 12 }, (_, at) => `many-${at}`)
     await fleet.channel([await publish(name, many)])
-    await until(async () => (await live()).size === 12)
+    await eventually(async () => (await live()).size === 12)
     const small = await publish(name, ['many-0'])
     await fleet.channel([small])
-    await until(async () => fleet.reports.at(-1)?.releases[0]?.reason === 'PruneNeedsConsent')
+    await eventually(async () => fleet.reports.at(-1)?.releases[0]?.reason === 'PruneNeedsConsent')
     expect(fleet.reports.at(-1)?.releases[0]).toMatchObject({ ready: true, digest: small.bundle.digest })
     expect((await live()).size).toBe(12)
     await client.patch(
@@ -182,8 +161,8 @@ describe('a version that takes away most of a release', () => {
       { spec: { site: { consent: { digest: small.bundle.digest, reason: 'they are not needed' } } } },
       { type: 'merge', fieldManager: 'muster-site' },
     )
-    await until(async () => (await live()).size === 1)
+    await eventually(async () => (await live()).size === 1)
     await fleet.channel([])
-    await until(async () => (await live()).size === 0)
+    await eventually(async () => (await live()).size === 0)
   }, 120_000)
 })

@@ -1,21 +1,19 @@
 import { randomBytes } from 'node:crypto'
-import { setTimeout as pause } from 'node:timers/promises'
-import { apiVersion, type ClusterReport, customResourceDefinition, type Release, type ReleaseReport, releaseKind } from '@muster/api'
-import { KubeClient, type KubeObject, loadKubeconfig } from '@muster/kube'
+import { apiVersion, type ClusterReport, type Release, type ReleaseReport } from '@muster/api'
+import type { KubeObject } from '@muster/kube'
 import type { ChannelRelease } from '@muster/trust'
-import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
-import { TestAgent } from './testing/agent.ts'
-import { TestFleet } from './testing/fleet.ts'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { eventually, startCluster, type TestCluster } from './testing/cluster.ts'
 
 const id = randomBytes(4).toString('hex')
 const shop = `back-${id}`
-const system = `agent-${id}`
 const failing = Array.from({ length: 12 }, (_, at) => `failing-${at}-${id}`)
 const rollout = { progressDeadlineSeconds: 3, minHealthySeconds: 0 }
 
-let client: KubeClient
-let fleet: TestFleet
-let agent: TestAgent
+let client: TestCluster['client']
+let fleet: TestCluster['fleet']
+let agent: TestCluster['agent']
+let end: TestCluster['end']
 
 /** A version: what it says, and of how many replicas; no node takes a pod here, so one of any is never healthy. */
 const version = (greeting: string, replicas: number, more = '') => `
@@ -58,37 +56,17 @@ const greeting = async (): Promise<unknown> =>
 const statusOf = async (): Promise<NonNullable<Release['status']>> =>
   ((await client.get({ apiVersion, kind: 'Release', name: shop })) as unknown as Release).status ?? {}
 
-async function eventually(test: () => Promise<boolean>): Promise<void> {
-  const started = performance.now()
-  while (!(await test())) {
-    if (performance.now() - started > 60_000) throw new Error('it did not come about within a minute')
-    await pause(20)
-  }
-}
-
 beforeAll(async () => {
-  client = new KubeClient(await loadKubeconfig(inject('kubeconfig')), { userAgent: 'agent-test' })
-  fleet = await TestFleet.start(`test-${id}`)
-  await client.apply(customResourceDefinition(releaseKind) as KubeObject, { fieldManager: 'agent-test', force: true })
-  await eventually(async () => (await client.list({ apiVersion, kind: 'Release' }).catch(() => undefined)) !== undefined)
-  agent = new TestAgent(client, fleet, system)
-  await agent.install()
+  ;({ client, fleet, agent, end } = await startCluster(id))
   agent.start()
 })
 
 afterAll(async () => {
-  await agent.end()
-  for (const name of [shop, ...failing]) {
-    await client.delete({ apiVersion, kind: 'Release', name })
-    await client.delete({ apiVersion: 'v1', kind: 'Namespace', name })
-  }
-  await client.delete({ apiVersion: 'v1', kind: 'Namespace', name: system })
   const { items } = await client.list({ apiVersion: 'events.k8s.io/v1', kind: 'Event', namespace: 'default' })
   for (const { metadata, ...event } of items)
     if ((event['regarding'] as { name?: string } | undefined)?.name?.endsWith(id) === true)
       await client.delete({ apiVersion: 'events.k8s.io/v1', kind: 'Event', name: metadata.name, namespace: 'default' })
-  client.close()
-  await fleet.close()
+  await end(shop, ...failing)
 })
 
 describe('a version that does not become healthy in time', () => {

@@ -1,16 +1,13 @@
 import { randomBytes } from 'node:crypto'
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { setTimeout as pause } from 'node:timers/promises'
 import { gunzipSync } from 'node:zlib'
-import { apiVersion, type ClusterReport, customResourceDefinition, type ReleaseReport, releaseKind } from '@muster/api'
-import { KubeClient, type KubeObject, loadKubeconfig, type Ref } from '@muster/kube'
+import { apiVersion, type ClusterReport, type ReleaseReport } from '@muster/api'
+import type { Ref } from '@muster/kube'
 import { type PublicSealingKey, readPublicKey, seal } from '@muster/seal'
 import type { ChannelRelease } from '@muster/trust'
-import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
-import { runAgent } from './agent.ts'
-import { systemClock } from './clock.ts'
-import { TestFleet } from './testing/fleet.ts'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { eventually, startCluster, type TestCluster } from './testing/cluster.ts'
 
 const id = randomBytes(4).toString('hex')
 const cluster = `secrets-${id}`
@@ -21,10 +18,10 @@ const value = `correct-horse-${randomBytes(12).toString('hex')}`
 const logged: string[] = []
 const log = (fields: object, message: string) => logged.push(`${message} ${JSON.stringify(fields)}`)
 
-let client: KubeClient
-let fleet: TestFleet
-let stop: AbortController
-let running: Promise<void>
+let client: TestCluster['client']
+let fleet: TestCluster['fleet']
+let agent: TestCluster['agent']
+let end: TestCluster['end']
 let entry: ChannelRelease
 let key: PublicSealingKey
 
@@ -51,29 +48,6 @@ const parameters = `parameters:
 const secret: Ref = { apiVersion: 'v1', kind: 'Secret', namespace: shop, name: 'db' }
 const release = (report: ClusterReport): ReleaseReport | undefined => report.releases.find((one) => one.name === shop)
 
-function start(): void {
-  stop = new AbortController()
-  const settings = {
-    namespace: system,
-    store: fleet.store,
-    pollMs: 200,
-    probes: { host: '127.0.0.1', port: 0 },
-    logLevel: 'debug' as const,
-    instance: 'secrets-test',
-    kubeconfig: undefined,
-  }
-  running = runAgent({ client, settings, clock: systemClock, logger: { debug: log, info: log, warn: log, error: log } }, stop.signal)
-  running.catch(() => undefined)
-}
-
-async function eventually(test: () => Promise<boolean>): Promise<void> {
-  const started = performance.now()
-  while (!(await test())) {
-    if (performance.now() - started > 60_000) throw new Error('it did not come about within a minute')
-    await pause(50)
-  }
-}
-
 /** Places the bundle with this sealed value, and waits until the release says this. */
 async function placed(sealed: string, says: { readonly reason: string; readonly message?: string }, more = {}): Promise<ClusterReport> {
   const generation = await fleet.channel([{ ...entry, settings: { drift: { mode: 'correct' }, sealed: { password: sealed } } }], more)
@@ -89,26 +63,13 @@ const live = async (): Promise<string | undefined> => {
 }
 
 beforeAll(async () => {
-  client = new KubeClient(await loadKubeconfig(inject('kubeconfig')), { userAgent: 'secrets-test' })
-  fleet = await TestFleet.start(cluster)
-  await client.apply(customResourceDefinition(releaseKind) as KubeObject, { fieldManager: 'secrets-test', force: true })
-  await eventually(async () => (await client.list({ apiVersion, kind: 'Release' }).catch(() => undefined)) !== undefined)
-  await client.create({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: system } })
-  const stringData = { 'hub-url': fleet.hubUrl, 'hub-ca.crt': fleet.hubCa, cluster, token: fleet.token, 'root.json': fleet.root }
-  await client.create({ apiVersion: 'v1', kind: 'Secret', metadata: { name: 'muster-agent-bootstrap', namespace: system }, stringData })
+  ;({ client, fleet, agent, end } = await startCluster(id, { cluster, logger: { debug: log, info: log, warn: log, error: log } }))
   entry = await fleet.publish(shop, '1.0.0', manifests, { bundleYaml: parameters })
-  start()
+  agent.start()
   key = await readPublicKey((await fleet.reported((report) => report.sealing !== undefined)).sealing?.key)
-}, 60_000)
+})
 
-afterAll(async () => {
-  stop.abort(new DOMException('test', 'AbortError'))
-  await running
-  await client.delete({ apiVersion, kind: 'Release', name: shop })
-  for (const name of [shop, system]) await client.delete({ apiVersion: 'v1', kind: 'Namespace', name })
-  client.close()
-  await fleet.close()
-}, 60_000)
+afterAll(async () => end(shop))
 
 describe('a sealed value', { timeout: 120_000 }, () => {
   it('is unsealed where the parameter of the bundle puts it, and its drift is corrected', async () => {

@@ -1,13 +1,11 @@
 import { randomBytes } from 'node:crypto'
-import { setTimeout as pause } from 'node:timers/promises'
-import { apiVersion, type ClusterReport, customResourceDefinition, type Grant, type ReleaseReport, releaseKind } from '@muster/api'
-import { KubeClient, type KubeObject, loadKubeconfig, type Ref } from '@muster/kube'
+import { apiVersion, type ClusterReport, type Grant, type ReleaseReport } from '@muster/api'
+import type { Ref } from '@muster/kube'
 import type { ChannelContent, ChannelRelease } from '@muster/trust'
-import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
-import { runAgent } from './agent.ts'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { systemClock } from './clock.ts'
 import { Tenancy } from './tenancy.ts'
-import { TestFleet } from './testing/fleet.ts'
+import { eventually, startCluster, type TestCluster } from './testing/cluster.ts'
 
 const id = randomBytes(4).toString('hex')
 const cluster = `tenancy-${id}`
@@ -19,30 +17,10 @@ const user = `system:serviceaccount:${system}:muster-tenant-${tenant}`
 const quiet = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
 const rbac = 'rbac.authorization.k8s.io/v1'
 
-let client: KubeClient
-let fleet: TestFleet
-let stop: AbortController
-let running: Promise<void>
-
-function start(): void {
-  stop = new AbortController()
-  const settings = {
-    namespace: system,
-    store: fleet.store,
-    pollMs: 200,
-    probes: { host: '127.0.0.1', port: 0 },
-    logLevel: 'error' as const,
-    instance: 'tenancy-test',
-    kubeconfig: undefined,
-  }
-  running = runAgent({ client, settings, clock: systemClock, logger: quiet }, stop.signal)
-  running.catch(() => undefined)
-}
-
-async function end(): Promise<void> {
-  stop.abort(new DOMException('test', 'AbortError'))
-  await running
-}
+let client: TestCluster['client']
+let fleet: TestCluster['fleet']
+let agent: TestCluster['agent']
+let end: TestCluster['end']
 
 const configMap = (text: string, name = 'greeting') => `
 apiVersion: v1
@@ -68,14 +46,6 @@ async function placed(entry: ChannelRelease, grants: Grant[], reason: string): P
   return release(report) as ReleaseReport
 }
 
-async function eventually(test: () => Promise<boolean>): Promise<void> {
-  const started = performance.now()
-  while (!(await test())) {
-    if (performance.now() - started > 60_000) throw new Error('it did not come about within a minute')
-    await pause(50)
-  }
-}
-
 const text = async (): Promise<unknown> => ((await client.find(config))?.['data'] as { text?: string } | undefined)?.text
 
 /** Whether the API server lets the tenant's account do something. */
@@ -91,25 +61,15 @@ async function may(verb: string, group: string, resource: string, namespace?: st
 const apps: Grant = { name: 'apps', kinds: ['*'], namespaces: [shop] }
 
 beforeAll(async () => {
-  client = new KubeClient(await loadKubeconfig(inject('kubeconfig')), { userAgent: 'tenancy-test' })
-  fleet = await TestFleet.start(cluster)
-  await client.apply(customResourceDefinition(releaseKind) as KubeObject, { fieldManager: 'tenancy-test', force: true })
-  await eventually(async () => (await client.list({ apiVersion, kind: 'Release' }).catch(() => undefined)) !== undefined)
-  await client.create({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: system } })
+  ;({ client, fleet, agent, end } = await startCluster(id, { cluster }))
   await client.create({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: other } })
-  const stringData = { 'hub-url': fleet.hubUrl, 'hub-ca.crt': fleet.hubCa, cluster, token: fleet.token, 'root.json': fleet.root }
-  await client.create({ apiVersion: 'v1', kind: 'Secret', metadata: { name: 'muster-agent-bootstrap', namespace: system }, stringData })
-  start()
-}, 60_000)
+  agent.start()
+})
 
 afterAll(async () => {
-  await end()
-  await client.delete({ apiVersion, kind: 'Release', name: shop })
   for (const kind of ['ClusterRoleBinding', 'ClusterRole']) await client.delete({ apiVersion: rbac, kind, name: `muster-tenant-${tenant}` })
-  for (const name of [shop, other, system]) await client.delete({ apiVersion: 'v1', kind: 'Namespace', name })
-  client.close()
-  await fleet.close()
-}, 60_000)
+  await end(shop, other)
+})
 
 describe('a release of a tenant', { timeout: 120_000 }, () => {
   it('is applied as the tenant’s account, in the namespace that the agent made from the grant', async () => {
@@ -223,14 +183,14 @@ describe('a release of a tenant', { timeout: 120_000 }, () => {
     expect(refused).toMatchObject({ version: '2.0.0' })
     expect(refused.message).toContain('Version 2.1.0 is not applied. Version 2.0.0 runs on.')
 
-    await end()
+    await agent.end()
     await drift()
-    start()
+    agent.start()
     await placed(entry, [{ ...apps, until }], 'GrantEnded')
     await eventually(async () => (await text()) === 'kept')
     // Other settings are something new, also over the same bundle and after a restart.
-    await end()
-    start()
+    await agent.end()
+    agent.start()
     const changed = { ...entry, settings: { conflicts: { takeFrom: ['someone'] } } }
     const generation = await fleet.channel([
       { ...changed, settings: { ...changed.settings, tenant: { name: tenant, grants: [{ ...apps, until }] } } },

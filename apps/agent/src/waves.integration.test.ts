@@ -1,18 +1,17 @@
 import { randomBytes } from 'node:crypto'
-import { setTimeout as pause } from 'node:timers/promises'
-import { apiVersion, type ClusterReport, customResourceDefinition, type Release, type ReleaseReport, releaseKind } from '@muster/api'
-import { KubeClient, type KubeObject, loadKubeconfig } from '@muster/kube'
-import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
-import { TestAgent } from './testing/agent.ts'
-import { TestFleet } from './testing/fleet.ts'
+import { apiVersion, type ClusterReport, type Release, type ReleaseReport } from '@muster/api'
+import type { KubeObject } from '@muster/kube'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { eventually, startCluster, type TestCluster } from './testing/cluster.ts'
 import { onNoNode, sayOfPods } from './testing/kubelet.ts'
 
 const id = randomBytes(4).toString('hex')
-const [shop, other, system] = [`waves-${id}`, `plain-${id}`, `agent-${id}`]
+const [shop, other] = [`waves-${id}`, `plain-${id}`]
 
-let client: KubeClient
-let fleet: TestFleet
-let agent: TestAgent
+let client: TestCluster['client']
+let fleet: TestCluster['fleet']
+let agent: TestCluster['agent']
+let end: TestCluster['end']
 
 const deployment = (name: string, wave: number | undefined, replicas: number, image = '1') => `
 apiVersion: apps/v1
@@ -33,41 +32,17 @@ spec:
 const exists = async (name: string, namespace = shop): Promise<KubeObject | undefined> =>
   client.find({ apiVersion: 'apps/v1', kind: 'Deployment', name, namespace })
 
-async function eventually<T>(what: () => Promise<T | undefined | false>): Promise<T> {
-  const started = performance.now()
-  for (;;) {
-    const found = await what()
-    if (found !== undefined && found !== false) return found
-    if (performance.now() - started > 60_000) throw new Error('it did not come about within a minute')
-    await pause(20)
-  }
-}
-
 const reportOf = (report: ClusterReport, name = shop): ReleaseReport | undefined => report.releases.find((one) => one.name === name)
 const release = async (): Promise<Release | undefined> =>
   (await client.find({ apiVersion, kind: 'Release', name: shop })) as unknown as Release | undefined
 const ready = (app: string) => eventually(async () => (await sayOfPods(client, shop, `app=${app}`, 'Running')) > 0)
 
 beforeAll(async () => {
-  client = new KubeClient(await loadKubeconfig(inject('kubeconfig')), { userAgent: 'agent-test' })
-  fleet = await TestFleet.start(`test-${id}`)
-  await client.apply(customResourceDefinition(releaseKind) as KubeObject, { fieldManager: 'agent-test', force: true })
-  await eventually(async () => (await client.list({ apiVersion, kind: 'Release' }).catch(() => undefined)) !== undefined)
-  agent = new TestAgent(client, fleet, system)
-  await agent.install()
+  ;({ client, fleet, agent, end } = await startCluster(id))
   agent.start()
 })
 
-afterAll(async () => {
-  await agent.end()
-  for (const name of [shop, other]) {
-    await client.delete({ apiVersion, kind: 'Release', name })
-    await client.delete({ apiVersion: 'v1', kind: 'Namespace', name })
-  }
-  await client.delete({ apiVersion: 'v1', kind: 'Namespace', name: system })
-  client.close()
-  await fleet.close()
-})
+afterAll(async () => end(shop, other))
 
 describe('waves', () => {
   it('come one after the other, each when the one before is healthy; other releases do not wait', async () => {

@@ -1,49 +1,28 @@
 import { randomBytes } from 'node:crypto'
-import { setTimeout as pause } from 'node:timers/promises'
-import { apiVersion, type ClusterReport, customResourceDefinition, type Release, type ReleaseReport, releaseKind } from '@muster/api'
-import { KubeClient, type KubeObject, loadKubeconfig } from '@muster/kube'
+import { apiVersion, type ClusterReport, type Release, type ReleaseReport } from '@muster/api'
+import type { KubeObject } from '@muster/kube'
 import type { ChannelRelease } from '@muster/trust'
-import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
-import { TestAgent } from './testing/agent.ts'
-import { TestFleet } from './testing/fleet.ts'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { eventually, startCluster, type TestCluster } from './testing/cluster.ts'
 
 const id = randomBytes(4).toString('hex')
 const shop = `shop-${id}`
-const system = `agent-${id}`
 
-let client: KubeClient
-let fleet: TestFleet
-let agent: TestAgent
+let client: TestCluster['client']
+let fleet: TestCluster['fleet']
+let agent: TestCluster['agent']
+let end: TestCluster['end']
 let versions: readonly ChannelRelease[]
 
 const manifests = (version: string): string => `apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: web\ndata:\n  version: ${version}\n`
 
 beforeAll(async () => {
-  client = new KubeClient(await loadKubeconfig(inject('kubeconfig')), { userAgent: 'ways-out-test' })
-  fleet = await TestFleet.start(`test-${id}`)
-  await client.apply(customResourceDefinition(releaseKind) as KubeObject, { fieldManager: 'agent-test', force: true })
-  await until(async () => (await client.list({ apiVersion, kind: 'Release' }).catch(() => undefined)) !== undefined)
-  agent = new TestAgent(client, fleet, system)
-  await agent.install()
+  ;({ client, fleet, agent, end } = await startCluster(id))
   agent.start()
   versions = [await fleet.publish(shop, '1.0.0', manifests('1.0.0')), await fleet.publish(shop, '2.0.0', manifests('2.0.0'))]
 })
 
-afterAll(async () => {
-  await agent.end()
-  await client.delete({ apiVersion, kind: 'Release', name: shop })
-  for (const name of [shop, system]) await client.delete({ apiVersion: 'v1', kind: 'Namespace', name })
-  client.close()
-  await fleet.close()
-})
-
-async function until(test: () => Promise<boolean>): Promise<void> {
-  const started = performance.now()
-  while (!(await test())) {
-    if (performance.now() - started > 60_000) throw new Error('it did not come about within a minute')
-    await pause(20)
-  }
-}
+afterAll(async () => end(shop))
 
 const of = (report: ClusterReport): ReleaseReport | undefined => report.releases.find((one) => one.name === shop)
 const version = async (): Promise<unknown> =>
@@ -55,7 +34,7 @@ async function say(site: object): Promise<Release> {
   const ref = { apiVersion, kind: 'Release', name: shop }
   const said = await client.patch(ref, { spec: { site } }, { type: 'merge', fieldManager: 'muster-site' })
   const seen = async () => client.get<Release & KubeObject>(ref)
-  await until(async () => ((await seen()).status?.observedGeneration ?? 0) >= (said.metadata.generation ?? 0))
+  await eventually(async () => ((await seen()).status?.observedGeneration ?? 0) >= (said.metadata.generation ?? 0))
   return seen()
 }
 
@@ -79,7 +58,7 @@ describe('a release that its site suspends', () => {
     expect(await version()).toBe('meddled')
     await fleet.channel([entry(1)])
     await say({ suspend: null })
-    await until(async () => (await version()) === '1.0.0')
+    await eventually(async () => (await version()) === '1.0.0')
     expect(of(await fleet.reported((one) => of(one)?.ready === true))?.suspended).toBeUndefined()
   })
 
@@ -91,7 +70,7 @@ describe('a release that its site suspends', () => {
     await fleet.reported((one) => of(one)?.message.includes('not looked at') === true)
     expect(await version()).toBe('meddled')
     await say({ suspend: null })
-    await until(async () => (await version()) === '1.0.0')
+    await eventually(async () => (await version()) === '1.0.0')
   })
 
   it('may be suspended by the hub, in its channel', async () => {
@@ -100,7 +79,7 @@ describe('a release that its site suspends', () => {
     expect(of(report)).toMatchObject({ suspended: { by: 'hub', reason: 'release freeze' } })
     expect(await version()).toBe('1.0.0')
     await fleet.channel([entry(2)])
-    await until(async () => (await version()) === '2.0.0')
+    await eventually(async () => (await version()) === '2.0.0')
   })
 })
 
@@ -116,7 +95,7 @@ describe('a site', () => {
     await agent.end()
     await meddle()
     agent.start()
-    await until(async () => (await version()) === '1.0.0')
+    await eventually(async () => (await version()) === '1.0.0')
     const { status } = await client.get<Release & KubeObject>({ apiVersion, kind: 'Release', name: shop })
     expect(status?.history?.map((one) => [one.version, one.by])).toEqual([
       ['1.0.0', 'site'],
@@ -131,7 +110,7 @@ describe('a site', () => {
     expect(release.status?.conditions).toMatchObject([{ status: 'False', reason: 'HoldUnknown' }])
     expect(await version()).toBe('1.0.0')
     await say({ hold: null })
-    await until(async () => (await version()) === '2.0.0')
+    await eventually(async () => (await version()) === '2.0.0')
   })
 
   it('has a release reconciled at once, and is answered when that is done', async () => {
@@ -139,7 +118,7 @@ describe('a site', () => {
     const before = agent.applied.length
     const reconcileAt = new Date().toISOString()
     await say({ reconcileAt })
-    await until(async () => {
+    await eventually(async () => {
       const { status } = await client.get<Release & KubeObject>({ apiVersion, kind: 'Release', name: shop })
       return status?.reconciledAt === reconcileAt
     })

@@ -1,9 +1,14 @@
 import type { KubeClient, KubeObject } from '@muster/kube'
 import { runAgent } from '../agent.ts'
 import { type Clock, systemClock } from '../clock.ts'
+import type { Logger } from '../logger.ts'
 import type { TestFleet } from './fleet.ts'
 
-const quiet = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
+/** Says nothing, unless somebody who looks for a fault wants to hear it. */
+const log = (fields: object, message: string): void => {
+  if (process.env['MUSTER_TEST_LOG']) console.log(message, JSON.stringify(fields))
+}
+const testLogger: Logger = { debug: log, info: log, warn: log, error: log }
 
 const writes: ReadonlySet<string> = new Set(['apply', 'create', 'replace', 'patch', 'delete'])
 
@@ -16,14 +21,16 @@ export class TestAgent {
   readonly #client: KubeClient
   readonly #fleet: TestFleet
   readonly #namespace: string
+  readonly #logger: Logger
   #writesLeft: number | undefined
   #killed: (() => void) | undefined
   #running: { readonly stop: AbortController; readonly ended: Promise<void> } | undefined
 
-  constructor(client: KubeClient, fleet: TestFleet, namespace: string) {
+  constructor(client: KubeClient, fleet: TestFleet, namespace: string, logger: Logger = testLogger) {
     this.#client = client
     this.#fleet = fleet
     this.#namespace = namespace
+    this.#logger = logger
   }
 
   /** The namespace and the Secret that the agent is installed with. */
@@ -50,7 +57,7 @@ export class TestAgent {
       instance: 'agent-test',
       kubeconfig: undefined,
     }
-    const ended = runAgent({ client: this.#watched(), settings, clock, logger: quiet }, stop.signal)
+    const ended = runAgent({ client: this.#watched(), settings, clock, logger: this.#logger }, stop.signal)
     ended.catch(() => undefined)
     this.#running = { stop, ended }
   }
