@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
+import type { FaultyProxy } from '../../../test/environment/faulty-proxy.ts'
 import { KubeClient } from './client.ts'
 import { Controller } from './controller.ts'
 import { isKubeError, type KubeErrorCode } from './error.ts'
 import { Informer, type InformerOptions } from './informer.ts'
 import type { KubeObject } from './object.ts'
-import type { FaultyProxy } from './testing/faulty-proxy.ts'
 import { type OwnServer, openOwnServer } from './testing/own-server.ts'
 
 const wait = { timeout: 60_000, interval: 50 }

@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import type { FaultyProxy } from '../../../test/environment/faulty-proxy.ts'
 import { KubeClient } from './client.ts'
 import { Controller } from './controller.ts'
 import { Informer } from './informer.ts'
 import { LeaderElector } from './leader-election.ts'
 import { Manager } from './manager.ts'
-import type { FaultyProxy } from './testing/faulty-proxy.ts'
 import { type OwnServer, openOwnServer } from './testing/own-server.ts'
 
 const wait = { timeout: 60_000, interval: 20 }

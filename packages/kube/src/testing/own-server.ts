@@ -1,9 +1,9 @@
 import path from 'node:path'
 import { inject } from 'vitest'
 import { startApiServer, type TestApiServer } from '../../../../test/environment/api-server.ts'
+import { type FaultyProxy, openFaultyProxy } from '../../../../test/environment/faulty-proxy.ts'
 import { KubeClient } from '../client.ts'
 import type { ClientConfig } from '../config.ts'
-import { type FaultyProxy, openFaultyProxy } from './faulty-proxy.ts'
 
 /** An API server of the test's own, with an administrator's client straight to it. */
 export interface OwnServer extends TestApiServer {

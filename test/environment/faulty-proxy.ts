@@ -17,6 +17,8 @@ export type Fault =
   | 'cut'
   /** No answer, ever. */
   | 'stall'
+  /** The server does it, and the connection ends in the middle of its answer. */
+  | 'torn'
 
 /** An answer to a watch on its way from server to client. */
 export interface PassingWatch {
@@ -32,17 +34,25 @@ export interface PassingWatch {
 /** Stands between client and a real API server, with TLS on both sides, and does to requests and watches what a test wants. */
 export interface FaultyProxy {
   readonly url: string
+  /** All that came, whatever was done to it. */
   readonly requests: readonly Passing[]
   /** Watches that are open now. */
   readonly watches: readonly PassingWatch[]
   /** Asked before each request is passed on; may take its time. */
   fault: (request: Passing) => Fault | undefined | Promise<Fault | undefined>
+  /** Told when the server has begun to answer a request that is no watch, before any of it is passed on. */
+  answered: (request: Passing) => void
   close(): Promise<void>
 }
 
 interface Identity {
   readonly certificate: string
   readonly privateKey: string
+}
+
+/** Whether it would change something, were it to arrive: what is asked only in order to look (dryRun) would not. */
+export function isWrite({ method, path }: Passing): boolean {
+  return method !== 'GET' && !path.includes('dryRun=All')
 }
 
 /** `shown` is its own certificate; `client` is who it is for the server, whoever asks. */
@@ -60,7 +70,8 @@ export async function openFaultyProxy(
     cert: options.client.certificate,
     key: options.client.privateKey,
   })
-  const pass = (request: http.IncomingMessage, response: http.ServerResponse, watch: boolean) => {
+  const pass = (request: http.IncomingMessage, response: http.ServerResponse, passing: Passing, torn: boolean) => {
+    const { watch } = passing
     const { host: _, ...headers } = request.headers
     // a watch has a connection of its own, so that its end ends nothing else
     const onward = https.request(`${target}${request.url}`, {
@@ -71,10 +82,12 @@ export async function openFaultyProxy(
     onward.on('error', () => response.destroy())
     response.on('close', () => onward.destroy())
     onward.on('response', (answer) => {
+      if (!watch) proxy.answered(passing)
       response.writeHead(answer.statusCode ?? 502, answer.headers)
       response.flushHeaders()
       answer.on('error', () => response.destroy())
-      if (watch) follow(request.url ?? '', answer, response, watches)
+      if (torn) tear(answer, response)
+      else if (watch) follow(request.url ?? '', answer, response, watches)
       else answer.pipe(response)
     })
     request.pipe(onward)
@@ -85,6 +98,7 @@ export async function openFaultyProxy(
       return [...watches]
     },
     fault: (() => undefined) as FaultyProxy['fault'],
+    answered: (() => undefined) as FaultyProxy['answered'],
   }
   const serve = async (request: http.IncomingMessage, response: http.ServerResponse) => {
     const url = new URL(request.url ?? '/', target)
@@ -92,9 +106,9 @@ export async function openFaultyProxy(
     requests.push(passing)
     const fault = await proxy.fault(passing)
     if (fault === 'cut') request.socket.destroy()
-    else if (fault && fault !== 'stall')
+    else if (fault && fault !== 'stall' && fault !== 'torn')
       response.writeHead(fault.status, { 'content-type': 'application/json', ...fault.headers }).end(fault.body)
-    else if (!fault) pass(request, response, passing.watch)
+    else if (fault !== 'stall') pass(request, response, passing, fault === 'torn')
   }
   const identity = { cert: options.shown.certificate, key: options.shown.privateKey }
   const server = https.createServer(identity, (request, response) => void serve(request, response))
@@ -111,6 +125,16 @@ export async function openFaultyProxy(
       agent.destroy()
       await new Promise((resolve) => server.close(resolve))
     },
+  })
+}
+
+/** Passes on the first half of an answer, then ends the connection. */
+function tear(answer: http.IncomingMessage, response: http.ServerResponse): void {
+  const chunks: Buffer[] = []
+  answer.on('data', (chunk: Buffer) => chunks.push(chunk))
+  answer.on('end', () => {
+    const whole = Buffer.concat(chunks)
+    response.write(whole.subarray(0, Math.floor(whole.length / 2)), () => response.socket?.end())
   })
 }
 
