@@ -3,6 +3,7 @@ import { apiVersion, type Release } from '@muster/api'
 import { Controller, type EventRecorder, Informer, type KubeClient, type Runnable } from '@muster/kube'
 import { entryRef } from '@muster/reconcile'
 import type { ChannelContent } from '@muster/trust'
+import { BreakGlassKeeper } from './break-glass/keeper.ts'
 import type { Clock } from './clock.ts'
 import { DriftKeeper } from './drift-keeper.ts'
 import { codeOf, messageOf } from './error.ts'
@@ -10,6 +11,7 @@ import { GuardKeeper } from './guard/guard.ts'
 import type { Logger } from './logger.ts'
 import type { AcceptedChannel } from './puller.ts'
 import type { ReleaseServices } from './release/context.ts'
+import { suspectAll } from './release/end-tolerances.ts'
 import { Handover } from './release/handover.ts'
 import { ReleaseReconciler, type Wanted } from './release/reconciler.ts'
 import { clusterLabel, type LiveRelease, liveOf, ReleaseObjects } from './release/release-object.ts'
@@ -54,6 +56,7 @@ export class ReleasesWorker {
   readonly #controller: Controller
   readonly #objects: ReleaseObjects
   readonly #guard: GuardKeeper
+  readonly #breakGlass: BreakGlassKeeper
   readonly #siteOverlays: SiteOverlays
   #handover: { readonly content: ChannelContent; readonly rules: Handover } | undefined
   readonly #releaseInformer: Informer<LiveRelease>
@@ -99,6 +102,23 @@ export class ReleasesWorker {
       wanted: () => options.wanted()?.content,
       clock,
       logger,
+    })
+    this.#breakGlass = new BreakGlassKeeper({
+      client,
+      cluster: options.cluster,
+      releases: this.releases,
+      objects: this.#objects,
+      policies: options.sitePolicies,
+      wanted: () => options.wanted()?.content,
+      events,
+      clock,
+      logger,
+      changed: (runtime) => {
+        this.#guard.changed()
+        // What others did meanwhile is put back, where it is closed again.
+        if (!runtime.isOpen) suspectAll(runtime, (key) => this.#drift.suspect(key))
+        tell(runtime)
+      },
     })
     const services: ReleaseServices = {
       client,
@@ -178,12 +198,21 @@ export class ReleasesWorker {
 
   /** What must run, in the order of starting. */
   get parts(): readonly Runnable[] {
-    return [this.#siteOverlays, this.#releaseInformer, this.#guard, this.#watches, this.#drift.controller, this.#controller]
+    return [
+      this.#siteOverlays,
+      this.#releaseInformer,
+      this.#breakGlass,
+      this.#guard,
+      this.#watches,
+      this.#drift.controller,
+      this.#controller,
+    ]
   }
 
   /** Takes up a channel: what changed is interrupted, and everything is looked at. */
   accept({ content }: AcceptedChannel): void {
     this.#guard.changed()
+    this.#breakGlass.lookAgain()
     const wanted = new Map(content.releases.map((entry) => [entry.name, entry]))
     for (const runtime of this.releases.all()) {
       runtime.interrupt(targetOf(wanted.get(runtime.name)))
@@ -194,6 +223,7 @@ export class ReleasesWorker {
 
   /** Looks at every release again: something changed that concerns them all. */
   lookAgain(): void {
+    this.#breakGlass.lookAgain()
     for (const runtime of this.releases.all()) this.#controller.enqueue(runtime.name)
   }
 

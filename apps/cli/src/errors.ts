@@ -26,6 +26,7 @@ const refusals: ReadonlySet<string> = new Set([
   'TooOld',
   'PredicateRefused',
   'KeyInvalid',
+  'BreakGlassRefused',
 ])
 
 /** Wrong words on the command line. */

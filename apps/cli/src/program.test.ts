@@ -50,6 +50,6 @@ describe('the command line', () => {
 async function helpPages(command: readonly string[]): Promise<Ran[]> {
   const page = await runHere(...command, '--help')
   const [, list = ''] = /\nCommands:\n([\s\S]*?)\n\n/.exec(`${page.out}\n\n`) ?? []
-  const names = [...list.matchAll(/^ {2}([a-z]+)\b/gm)].map(([, name]) => name ?? '').filter((name) => name !== 'help')
+  const names = [...list.matchAll(/^ {2}([a-z][a-z-]*)/gm)].map(([, name]) => name ?? '').filter((name) => name !== 'help')
   return [page, ...(await Promise.all(names.map((name) => helpPages([...command, name])))).flat()]
 }

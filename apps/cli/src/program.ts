@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander'
 import { type Context, contextOf, type GlobalOptions, type Surroundings } from './context.ts'
+import { registerBreakGlass } from './registration/break-glass.ts'
 import { registerBundle } from './registration/bundle.ts'
 import { registerDelivery } from './registration/delivery.ts'
 import { registerFleet } from './registration/fleet.ts'
@@ -52,6 +53,7 @@ export function program(surroundings: Surroundings): Command {
   registerFleet(command, context)
   registerDelivery(command, context)
   registerRelease(command, context)
+  registerBreakGlass(command, context)
   registerTenant(command, context)
   registerSeal(command, context)
   registerBundle(command, context)

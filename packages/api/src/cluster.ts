@@ -29,6 +29,8 @@ export const releaseReportSchema = z.object({
   /** The version that the channel wants and that failed: the last good one was taken back for it. */
   rollback: z.object({ version: z.string(), digest: digestSchema, at: z.iso.datetime() }).optional(),
   waitingFor: waitingForSchema.optional(),
+  /** Others may write its objects until then, and drift is only told: by whose word and why. */
+  breakGlass: z.object({ by: z.string().max(253), reason: z.string().max(1024), until: z.iso.datetime() }).optional(),
 })
 export type ReleaseReport = z.infer<typeof releaseReportSchema>
 

@@ -1,4 +1,14 @@
 export {
+  type BreakGlass,
+  type BreakGlassReason,
+  type BreakGlassRecord,
+  type BreakGlassStatement,
+  breakGlassKind,
+  breakGlassReasons,
+  breakGlassStatementSchema,
+  maxBreakGlassSignatures,
+} from './break-glass.ts'
+export {
   type Cluster,
   type ClusterReport,
   type ClusterSealing,

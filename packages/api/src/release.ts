@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { breakGlassRecordSchema } from './break-glass.ts'
 import { type apiVersion, conditionSchema, digestSchema, type KindDefinition, type ObjectMeta } from './kind.ts'
 import { goodVersionSchema, rollbackSchema, trialSchema } from './release-rollback.ts'
 import { driftModes, placementSettings } from './release-settings.ts'
@@ -104,6 +105,8 @@ const status = z.object({
     })
     .optional(),
   waitingFor: waitingForSchema.optional(),
+  /** The last time that the write guard was opened for it. */
+  breakGlass: breakGlassRecordSchema.optional(),
 })
 
 /** Kind `Release`: a bundle installed in this cluster. Made by the agent, read by people. */

@@ -1,4 +1,4 @@
-import { customResourceDefinition, enclavePolicyKind, releaseKind, siteOverlayKind } from '@muster/api'
+import { breakGlassKind, customResourceDefinition, enclavePolicyKind, releaseKind, siteOverlayKind } from '@muster/api'
 import type { KubeObject } from '@muster/kube'
 import { systemNamespace } from './names.ts'
 import { confined, podDefaults } from './pod.ts'
@@ -23,6 +23,7 @@ export function agentObjects(options: AgentOptions): KubeObject[] {
     customResourceDefinition(releaseKind),
     customResourceDefinition(enclavePolicyKind),
     customResourceDefinition(siteOverlayKind),
+    customResourceDefinition(breakGlassKind),
     { apiVersion: 'v1', kind: 'ServiceAccount', metadata: { name: 'muster-agent', namespace: systemNamespace } },
     // A bundle may hold any kind, so the agent may write any kind. Tenants' releases get less: they act as accounts of their own.
     {
@@ -55,6 +56,7 @@ export function agentUpgrade(image: string): KubeObject[] {
     customResourceDefinition(releaseKind),
     customResourceDefinition(enclavePolicyKind),
     customResourceDefinition(siteOverlayKind),
+    customResourceDefinition(breakGlassKind),
     agentDeployment(image),
   ]
 }

@@ -12,6 +12,8 @@ export type FleetErrorCode =
   | 'UnknownRelease'
   | 'NeedsConsent'
   | 'UnknownVersion'
+  | 'NoBreakGlass'
+  | 'BreakGlassRefused'
   | 'KeysDamaged'
 
 /** Thrown by this package. `transient` where waiting may help. */

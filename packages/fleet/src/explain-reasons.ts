@@ -174,7 +174,7 @@ export const adviceOf: Readonly<Record<ReleaseReason, Advice>> = {
   },
   [releaseReasons.suspended]: {
     waits: 'Somebody has said that nothing is to be done with it.',
-    next: 'Nothing is applied, corrected or pruned until it is resumed; what others change of it stays until then.',
+    next: 'Nothing is applied, corrected or pruned until it is resumed; what got past the write guard stays until then.',
     can: ({ name, cluster }) => [
       [`muster release resume ${name} --cluster ${cluster}`, 'where the site suspended it'],
       [`muster release resume ${name}`, 'where the hub did'],

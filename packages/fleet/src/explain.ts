@@ -33,6 +33,7 @@ export function explainRelease(view: ReleaseView, now: Date): Explanation {
     running: running?.version,
   }
   if (standing === undefined) return notSeen(view, about)
+  const glass = brokenGlass(view)
   const advice = isKnown(standing.reason) ? adviceOf[standing.reason] : unknownReason
   const waits = [advice.waits, standing.message].filter((text) => text !== undefined && text !== '').join(' ')
   const since = standing.since === undefined ? undefined : sinceText(standing.ready, standing.since, now)
@@ -45,9 +46,21 @@ export function explainRelease(view: ReleaseView, now: Date): Explanation {
     wanted: whatIsWanted(view),
     ...(waits === '' || (standing.ready && advice.waits === undefined) ? {} : { waits }),
     ...(since === undefined ? {} : { since }),
-    next: advice.next,
-    can: advice.can(about),
+    next: glass === undefined ? advice.next : `${glass} ${advice.next}`,
+    can: glass === undefined ? advice.can(about) : [endGlass(about), ...advice.can(about)],
   }
+}
+
+/** Where somebody broke glass for it. */
+function brokenGlass({ release, report }: ReleaseView): string | undefined {
+  const record = release?.status?.breakGlass
+  const open = release === undefined ? report?.breakGlass : record?.endedAt === undefined ? record : undefined
+  if (open === undefined) return undefined
+  return `Until ${timeText(open.until)} others may write what it holds, as ${open.by} broke glass for it (${open.reason}); then that is put back.`
+}
+
+function endGlass({ name, cluster }: Circumstances): Suggestion {
+  return [`muster break-glass ${name} --cluster ${cluster} --end`, 'put it back now']
 }
 
 function isKnown(reason: string): reason is ReleaseReason {

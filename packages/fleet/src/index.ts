@@ -1,4 +1,5 @@
 export { type AgentOptions, agentObjects } from './agent.ts'
+export { breakGlass, breakGlasses, breakGlassOf, endBreakGlass } from './break-glass.ts'
 export { FleetError, type FleetErrorCode } from './errors.ts'
 export { ageText, type Explanation, explainRelease, shortDigest } from './explain.ts'
 export { type HubOptions, hubNodePort, hubObjects, type RegistryAccess } from './hub.ts'

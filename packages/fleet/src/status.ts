@@ -80,9 +80,10 @@ function clusterStatus(cluster: Cluster, now: Date): ClusterStatus {
   }
 }
 
-function saidOf({ suspended, held }: ReleaseReport): { said?: string } {
+function saidOf({ suspended, held, breakGlass }: ReleaseReport): { said?: string } {
   const parts = [
     ...(suspended === undefined ? [] : [`suspended by the ${suspended.by} (${suspended.reason})`]),
+    ...(breakGlass === undefined ? [] : [`open to others until ${breakGlass.until} by ${breakGlass.by} (${breakGlass.reason})`]),
     ...(held === undefined ? [] : [`held at ${held.version} by the site (${held.reason})`]),
   ]
   return parts.length === 0 ? {} : { said: parts.join(', ') }

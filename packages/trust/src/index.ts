@@ -1,4 +1,11 @@
 export {
+  type BreakGlassCheck,
+  maxBreakGlassMs,
+  readBreakGlass,
+  signBreakGlass,
+  verifyBreakGlass,
+} from './break-glass/break-glass.ts'
+export {
   addChannelSignatures,
   maxChannelBytes,
   readChannelContent,

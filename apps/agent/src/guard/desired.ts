@@ -6,10 +6,10 @@ import type { ReleaseRuntime } from '../release/runtime.ts'
 /** What the guard shall be like; nothing where no release asks for one. */
 export function desiredGuard(
   content: Pick<ChannelContent, 'releases'>,
-  runtimes: readonly Pick<ReleaseRuntime, 'name' | 'complete' | 'tracked'>[],
+  runtimes: readonly Pick<ReleaseRuntime, 'name' | 'complete' | 'tracked' | 'isOpen' | 'breakGlass'>[],
   present: ReadonlyMap<string, string>,
   nowMs: number,
-): Pick<GuardOptions, 'exemptions' | 'scales'> | undefined {
+): Pick<GuardOptions, 'exemptions' | 'scales' | 'open'> | undefined {
   const guarded = content.releases.filter(({ settings }) => driftPolicyOf(settings).mode === 'prevent')
   if (guarded.length === 0) return undefined
   const names = new Set(guarded.map(({ name }) => name))
@@ -41,5 +41,10 @@ export function desiredGuard(
   return {
     exemptions,
     scales: new Map([...scales].sort(([a], [b]) => (a < b ? -1 : 1))),
+    open: new Map(
+      runtimes.flatMap(({ name, isOpen, breakGlass }) =>
+        isOpen && breakGlass !== undefined && names.has(name) ? [[name, breakGlass.until] as const] : [],
+      ),
+    ),
   }
 }

@@ -192,6 +192,7 @@ export function statusOf(
     drift: runtime.shownDrift,
     ...runtime.proof,
     ...(runtime.waitingFor === undefined ? {} : { waitingFor: runtime.waitingFor }),
+    ...(runtime.breakGlass === undefined ? {} : { breakGlass: runtime.breakGlass }),
   }
 }
 

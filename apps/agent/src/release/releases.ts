@@ -83,6 +83,7 @@ export class Releases {
     runtime.trialBefore = status?.trial
     runtime.rollback = status?.rollback
     runtime.waitingFor = status?.waitingFor
+    runtime.breakGlass = status?.breakGlass
     if (status?.drift !== undefined) runtime.drift = tallyOf(status.drift)
     runtime.history = status?.history ?? []
     runtime.reconciledAt = status?.reconciledAt

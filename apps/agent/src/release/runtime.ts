@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import type {
+  BreakGlassRecord,
   CustomizationReport,
   GoodVersion,
   InventoryEntry,
@@ -15,6 +16,7 @@ import type {
 import type { KubeObject } from '@muster/kube'
 import { type Applied, HealthRules, type Plan, type PlannedObject, type Stage, type Trial } from '@muster/reconcile'
 import type { ChannelRelease } from '@muster/trust'
+import { openOf } from '../break-glass/standing.ts'
 import type { LoadedBundle } from '../bundle-loader.ts'
 import type { Fight } from '../corrections.ts'
 import { type DriftPolicy, driftPolicyOf } from './drift-policy.ts'
@@ -193,6 +195,8 @@ export class ReleaseRuntime {
   site: ReleaseSite | undefined
   /** By whose word nothing is done with it. */
   suspended: Suspension | undefined
+  /** The last time that the write guard was opened for it. */
+  breakGlass: BreakGlassRecord | undefined
   /** At what the site holds it. */
   held: Obeyed['held']
   /** The site's last wish to reconcile at once that was taken up. */
@@ -251,9 +255,14 @@ export class ReleaseRuntime {
     }
   }
 
+  /** Whether others may write its objects, as somebody broke glass for it. */
+  get isOpen(): boolean {
+    return this.breakGlass !== undefined && this.breakGlass.endedAt === undefined
+  }
+
   /** Whether drift is put back, and not only told. */
   get corrects(): boolean {
-    return this.driftPolicy.mode !== 'detect'
+    return this.driftPolicy.mode !== 'detect' && !this.isOpen
   }
 
   /** Drift as it is shown in status. */
@@ -301,6 +310,7 @@ export class ReleaseRuntime {
     const running = this.applied ?? this.remembered
     const shown = running ?? wanted
     if (shown === undefined) return undefined
+    const open = openOf(this.breakGlass)
     return {
       name: this.name,
       version: shown.version,
@@ -317,6 +327,7 @@ export class ReleaseRuntime {
       ...(this.fights.size === 0 ? {} : { fights: this.shownDrift.fights?.slice(0, maxFightsTold) ?? [] }),
       ...(this.rollback === undefined ? {} : { rollback: { ...this.rollback.from, at: this.rollback.at } }),
       ...(this.waitingFor === undefined ? {} : { waitingFor: this.waitingFor }),
+      ...(open === undefined ? {} : { breakGlass: open }),
     }
   }
 }

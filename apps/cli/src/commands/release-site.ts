@@ -24,7 +24,10 @@ export async function releaseSuspend(context: Context, name: string, options: Su
   const suspend = { reason: options.reason, since: now() }
   await withSite(context, options, async (member) => {
     await said(context, member, name, { suspend })
-    context.stdout.write(`${name} is suspended here: nothing is applied, corrected or pruned until "muster release resume".\n`)
+    context.stdout.write(
+      `${name} is suspended here: nothing is applied, corrected or pruned until "muster release resume".\n` +
+        'The write guard stays: to change what it holds by hand, see "muster break-glass --help".\n',
+    )
   })
 }
 

@@ -119,9 +119,18 @@ function registerKey(command: Command, context: () => Context): void {
     .action(async (file: string, options) => (await import('../commands/key.ts')).keyConvert(context(), file, options))
 }
 
-/** The options of what signs. */
+/** The options of what signs artifacts. */
 function signing(command: Command): Command {
-  return passphrase(reaching(command))
+  return signers(reaching(command)).addOption(
+    new Option('--format <format>', 'how it is attached: a Sigstore bundle, or the tags of cosign 1 and 2')
+      .choices(['bundle', 'cosign-tag'])
+      .default('bundle'),
+  )
+}
+
+/** Who signs, and with which services. */
+export function signers(command: Command): Command {
+  return passphrase(command)
     .option('--key <file-or-uri>', "private key, or PKCS#11 URI; repeatable (default: the instance's publisher)", collectText, [])
     .option('--certificate <file>', "certificate of the key, and its chain, of one's own PKI (PEM)")
     .option('--timestamp-server <url>', 'have each signature time-stamped (RFC 3161)')
@@ -131,11 +140,6 @@ function signing(command: Command): Command {
       'sign without a key of your own: for who this OIDC token says, by the Fulcio of --signing-config',
     )
     .option('--service-ca <file>', 'certificates (PEM) to trust for these services')
-    .addOption(
-      new Option('--format <format>', 'how it is attached: a Sigstore bundle, or the tags of cosign 1 and 2')
-        .choices(['bundle', 'cosign-tag'])
-        .default('bundle'),
-    )
 }
 
 /** The options of what speaks to a registry. */

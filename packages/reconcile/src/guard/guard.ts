@@ -29,6 +29,8 @@ export interface GuardOptions {
   readonly exemptions: readonly GuardExemption[]
   /** Workloads whose replicas are owned, and the releases they belong to: `deployments.<namespace>.<name>` → release. */
   readonly scales: ReadonlyMap<string, string>
+  /** Releases whose objects others may write, and until when (ISO 8601). */
+  readonly open: ReadonlyMap<string, string>
 }
 
 /** More than this of either is left to correction. */
@@ -38,6 +40,7 @@ const maxScales = 4_000
 /** What makes up the guard: two parameters, one policy, two bindings. In the order in which they are applied. */
 export function guardObjects(options: GuardOptions): KubeObject[] {
   const { cluster, namespace, scales } = options
+  const open = Object.fromEntries([...options.open].map(([release, until]) => [`open.${release}`, until]))
   const name = guardName(cluster)
   const scaleData = Object.fromEntries([...scales].slice(0, maxScales).map(([key, release]) => [`scale.${key}`, release]))
   const labels = { [guardPartLabel]: cluster }
@@ -61,8 +64,8 @@ export function guardObjects(options: GuardOptions): KubeObject[] {
     },
   })
   return [
-    parameter('', {}),
-    parameter('-scale', scaleData),
+    parameter('', open),
+    parameter('-scale', { ...scaleData, ...open }),
     { apiVersion: policyVersion, kind: 'ValidatingAdmissionPolicy', metadata: { name, labels }, spec: policy(options) },
     binding('', { objectSelector: { matchLabels: { [guardLabel]: cluster } } }),
     binding('-scale', { resourceRules: [{ ...scaleRule, operations: ['UPDATE'] }] }),
@@ -111,6 +114,8 @@ function policy(options: GuardOptions): object {
       name: 'release',
       expression: `request.?subResource.orValue('') == 'scale' ? params.data[?variables.scale].orValue('') : variables.kept.?metadata.?labels[?'${releaseLabel}'].orValue('')`,
     },
+    { name: 'until', expression: "params.?data[?'open.' + variables.release].orValue('')" },
+    { name: 'open', expression: openNow },
     { name: 'taken', expression: 'variables.before.size() > 0 && variables.before != variables.after' },
     { name: 'closed', expression: closedChanged },
     { name: 'exempt', expression: exemptions.map(exemption).join(' || ') || 'false' },
@@ -122,12 +127,11 @@ function policy(options: GuardOptions): object {
     },
     {
       name: 'who',
-      expression: `'. Only the agent (${user}) may change it: place another version, or other settings (drift) with the placement.'`,
+      expression: `'. Only the agent (${user}) may change it: place another version, or other settings (drift) with the placement.' + (variables.release == '' ? '' : ' In an emergency, who may sign it opens it for a time: muster break-glass ' + variables.release + ' --cluster ${cluster} --for 30m --reason TEXT')`,
     },
     {
       name: 'fields',
-      expression:
-        "variables.before.size() == 0 ? [] : variables.before[0].filter(k, k != '.' && (variables.after.size() == 0 || !(k in variables.after[0]) || variables.before[0][k] != variables.after[0][k])).map(k, k.replace('f:', ''))",
+      expression: fieldsTaken,
     },
   ]
   return {
@@ -156,30 +160,44 @@ function policy(options: GuardOptions): object {
         messageExpression: `"nobody but the agent writes as field manager ${fieldManager}: use another one"`,
       },
       {
-        expression: "request.operation != 'UPDATE' || request.?subResource.orValue('') != '' || !variables.taken || variables.exempt",
+        expression:
+          "request.operation != 'UPDATE' || request.?subResource.orValue('') != '' || !variables.taken || variables.open || variables.exempt",
         messageExpression:
           "variables.what + ' sets what you change (' + variables.fields.join(', ') + ' of ' + request.resource.resource + ' ' + request.?name.orValue('') + ')' + variables.who",
       },
       {
         expression:
-          "request.operation != 'UPDATE' || request.?subResource.orValue('') != '' || variables.before.size() == 0 || !variables.closed || variables.exemptClosed",
+          "request.operation != 'UPDATE' || request.?subResource.orValue('') != '' || variables.before.size() == 0 || !variables.closed || variables.open || variables.exemptClosed",
         messageExpression:
           "variables.what + ' alone says what stands in the part of ' + request.resource.resource + ' ' + request.?name.orValue('') + ' that you change (pod template, rules, subjects, network policy)' + variables.who",
       },
       {
-        expression: "request.operation != 'DELETE' || variables.before.size() == 0",
+        expression: "request.operation != 'DELETE' || variables.before.size() == 0 || variables.open",
         messageExpression:
           "variables.what + ' holds ' + request.resource.resource + ' ' + request.?name.orValue('') + ', which you delete' + variables.who",
       },
       {
         expression:
-          "request.?subResource.orValue('') != 'scale' || !(variables.scale in params.?data.orValue({})) || object.spec.?replicas.orValue(0) == oldObject.spec.?replicas.orValue(0) || variables.exemptScale",
+          "request.?subResource.orValue('') != 'scale' || !(variables.scale in params.?data.orValue({})) || object.spec.?replicas.orValue(0) == oldObject.spec.?replicas.orValue(0) || variables.open || variables.exemptScale",
         messageExpression:
           "variables.what + ' sets the replicas of ' + request.resource.resource + ' ' + request.?name.orValue('') + variables.who",
       },
     ],
   }
 }
+
+/**
+ * Whether somebody broke glass for the release and its time is not over by the clock of the API server: that has written the time of this
+ * update into the books. A deletion and the `scale` subresource bear no time: for them it is open until the agent closes it.
+ */
+const openNow =
+  "variables.until != '' && (request.operation == 'DELETE' || request.?subResource.orValue('') != '' || (has(object.metadata.managedFields) && object.metadata.managedFields.size() > 0 && object.metadata.managedFields.all(e, !has(e.time) || timestamp(e.time) < timestamp(variables.until))))"
+
+const lost = (key: string, before: string, after: string): string =>
+  `(${key} != '.' && (!(${key} in ${after}) || ${before}[${key}] != ${after}[${key}]))`
+const [beforeOne, afterOne] = ['variables.before[0]', 'variables.after[0]']
+/** Which fields the agent would own no more, or not wholly: two levels deep, such as `spec.replicas`. */
+const fieldsTaken = `variables.before.size() == 0 ? [] : variables.after.size() == 0 ? ${beforeOne}.map(k, k.replace('f:', '')) : ${beforeOne}.filter(k, ${lost('k', beforeOne, afterOne)}).map(k, (${beforeOne}[k].size() == 0 ? k : ${beforeOne}[k].filter(j, j != '.' && (!(k in ${afterOne}) || ${lost('j', `${beforeOne}[k]`, `${afterOne}[k]`)})).map(j, k + '.' + j).join(', ')).replace('f:', ''))`
 
 /** Whether something changed where only the release has a say; compare `closed` in `additions.ts`. Policies cannot guard policies. */
 const closedChanged = [

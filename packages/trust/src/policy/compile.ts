@@ -126,7 +126,7 @@ async function effectiveRule(rule: TrustRule, source: PolicySource, find: (name:
   return { policy: source.name, level: source.level, name: rule.name, bundles, images, demands }
 }
 
-function authorityOf({ name, key, x509, sigstore }: AuthoritySpec, policy: string): Authority {
+export function authorityOf({ name, key, x509, sigstore }: AuthoritySpec, policy: string): Authority {
   if ([key, x509, sigstore].filter((one) => one !== undefined).length !== 1)
     throw invalid(policy, `its authority ${name} must have exactly one of key, x509 and sigstore`)
   if (key !== undefined) {
