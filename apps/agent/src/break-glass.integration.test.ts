@@ -235,7 +235,7 @@ describe('glass that is broken', () => {
   })
 
   it('ends by itself when its time is over, though nobody says so and the clock is set back', async () => {
-    await ask(statement({ until: new Date(Date.now() + 6_000).toISOString() }))
+    await ask(statement({ until: new Date(Date.now() + 5_000).toISOString() }))
     await told('Open')
     await eventually(opened)
     await write('by hand again')
@@ -246,7 +246,7 @@ describe('glass that is broken', () => {
   })
 
   it('is closed by the API server itself for updates, where the agent is dead when its time is over', async () => {
-    const until = Date.now() + 6_000
+    const until = Date.now() + 5_000
     await ask(statement({ until: new Date(until).toISOString() }))
     await told('Open')
     await eventually(opened)
@@ -259,6 +259,21 @@ describe('glass that is broken', () => {
 })
 
 describe('the site', () => {
+  it('does not open the guard by suspending a release', async () => {
+    const site = (suspend: object | null) =>
+      people.patch(
+        { apiVersion, kind: 'Release', name: shop },
+        { spec: { site: { suspend } } },
+        { type: 'merge', fieldManager: 'muster-site' },
+      )
+    await site({ reason: 'to work on it', since: new Date().toISOString() })
+    await fleet.reported((one) => report(one)?.suspended?.by === 'site')
+    expect(await closed()).toBe(true)
+    await expect(write('by hand')).rejects.toMatchObject({ message: expect.stringMatching(/muster break-glass/) })
+    await site(null)
+    await fleet.reported((one) => report(one)?.suspended === undefined)
+  })
+
   it('says who may break glass in place of publishers, how many, and for how long', async () => {
     const [ops, security] = [generateKeyPair(), generateKeyPair()]
     const authorities = [

@@ -120,7 +120,7 @@ describe('what is guarded', () => {
     await expect(patch({ data: { greeting: 'goodbye' } })).rejects.toMatchObject(
       refused(
         new RegExp(
-          `Release ${shop} of cluster ${cluster} sets what you change \\(data of configmaps settings\\)\\. Only the agent \\(\\S+\\) may change it`,
+          `Release ${shop} of cluster ${cluster} sets what you change \\(data\\.greeting of configmaps settings\\)\\. Only the agent \\(\\S+\\) may change it`,
         ),
       ),
     )
