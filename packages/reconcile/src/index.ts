@@ -33,7 +33,7 @@ export {
   type Sighting,
 } from './plan.ts'
 export { type Preview, previewPlan, withoutCounts } from './preview.ts'
-export { type PruneOptions, type PruneResult, prune, remainingEntries } from './prune.ts'
+export { type PruneOptions, type PruneResult, prune, remainingEntries, type Use } from './prune.ts'
 export { ApplyRefusal } from './refusal.ts'
 export { type PathStep, parsePath, type Tolerance } from './tolerance.ts'
 export { beginTrial, lookAtTrial, pauseTrial, resumeTrial, type Trial, type TrialLimits } from './trial.ts'

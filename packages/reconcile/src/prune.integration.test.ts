@@ -1,6 +1,6 @@
 import type { KubeClient, KubeObject, Ref } from '@muster/kube'
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
-import { entryOf, type InventoryEntry, prune, refOf, remainingEntries } from './index.ts'
+import { entryOf, type InventoryEntry, type PruneOptions, prune, refOf, remainingEntries } from './index.ts'
 import { TestInstaller } from './testing/installer.ts'
 
 let installer: TestInstaller
@@ -58,7 +58,7 @@ describe('a bundle with a definition', () => {
   })
 })
 
-async function pruneAll(inventory: readonly InventoryEntry[], name: string, inUse?: (ref: Ref) => string | undefined, kept: string[] = []) {
+async function pruneAll(inventory: readonly InventoryEntry[], name: string, inUse?: PruneOptions['inUse'], kept: string[] = []) {
   let left: readonly InventoryEntry[] = inventory
   for (let round = 0; left.length > 0; round++) {
     const results = await prune(client, left, { release: name, ...(inUse === undefined ? {} : { inUse }) })
@@ -197,9 +197,22 @@ describe('prune', () => {
     const name = `used-${id}`
     const { applied } = await installer.install([{ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'x' } }], name, name)
     const inventory = [...applied.values()].map((one) => entryOf(one.object))
-    await pruneAll(inventory, name, (ref) => (ref.kind === 'Namespace' ? 'Release shop runs in it.' : undefined))
+    await pruneAll(inventory, name, ({ kind }) => (kind === 'Namespace' ? { message: 'Release shop runs in it.', goes: false } : undefined))
     expect(await client.find({ apiVersion: 'v1', kind: 'Namespace', name })).toBeDefined()
     await client.delete({ apiVersion: 'v1', kind: 'Namespace', name })
+  })
+
+  it('waits for what another release has in it and lets go, and deletes it then', async () => {
+    const name = `leaving-${id}`
+    const { applied } = await installer.install([{ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'x' } }], name, name)
+    const inventory = [...applied.values()].map((one) => entryOf(one.object))
+    const namespace = { apiVersion: 'v1', kind: 'Namespace', name }
+    const goes: PruneOptions['inUse'] = ({ kind }) => (kind === 'Namespace' ? { message: 'Release shop goes too.', goes: true } : undefined)
+    const results = await prune(client, inventory, { release: name, inUse: goes })
+    expect(results.map(({ entry, outcome }) => `${entry.kind} ${outcome}`)).toEqual(['ConfigMap Gone', 'Namespace Waiting'])
+    expect((await client.get(namespace)).metadata.deletionTimestamp).toBeUndefined()
+    await pruneAll(remainingEntries(results), name)
+    expect(await client.find(namespace)).toBeUndefined()
   })
 
   const claim: KubeObject = {

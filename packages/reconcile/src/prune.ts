@@ -16,17 +16,24 @@ export interface PruneResult {
    * `Gone`: it is not there any more. `Deleting`: deletion was asked for and waits (finalizers, dependents).
    * `Kept`: it is not the release's to delete, or is to stay, and leaves the inventory. `NeedsConsent`: what would be lost with it nobody
    * can bring back, so that somebody must say it first. `Failed`: tried, to be tried again.
-   * `Waiting`: not tried yet, since what is of a later phase or wave is not gone.
+   * `Waiting`: not tried yet, since what is of a later phase or wave is not gone, or what another release still has in it and lets go.
    */
   readonly outcome: 'Gone' | 'Deleting' | 'Kept' | 'NeedsConsent' | 'Failed' | 'Waiting'
   /** What it waits for, or why it was kept or failed. */
   readonly message: string
 }
 
+/** What another release has in an object. */
+export interface Use {
+  readonly message: string
+  /** It goes too, so that it is waited for; otherwise the object is kept. */
+  readonly goes: boolean
+}
+
 export interface PruneOptions {
   readonly release: string
-  /** Why an object may not be deleted now, such as a namespace in which another release runs; undefined when it may. */
-  readonly inUse?: (ref: Ref) => string | undefined
+  /** Who else uses an object, such as a namespace in which another release runs; undefined when nobody does. */
+  readonly inUse?: (ref: Ref) => Use | undefined
   /** Whether somebody has consented to what is lost with this object. Default: nobody has. */
   readonly consented?: (entry: InventoryEntry) => boolean
   /** Deletes nothing: what is the release's is left as it is, with nobody to keep it. */
@@ -51,7 +58,7 @@ export async function prune(api: ClusterApi, entries: readonly InventoryEntry[],
     }
     const result = await pruneOne(api, entry, options)
     results.push(result)
-    if (result.outcome === 'Deleting' || result.outcome === 'Failed' || result.outcome === 'NeedsConsent') waitingFor ??= entry
+    if (result.outcome !== 'Gone' && result.outcome !== 'Kept') waitingFor ??= entry
   }
   return results
 }
@@ -91,8 +98,10 @@ async function leftAlone(
   live: KubeObject,
   { release, inUse, consented, leave, signal }: PruneOptions,
 ): Promise<Pick<PruneResult, 'outcome' | 'message'> | undefined> {
-  const kept = whyKept(entry, live, release) ?? inUse?.(entryRef(entry))
+  const kept = whyKept(entry, live, release)
   if (kept !== undefined) return { outcome: 'Kept', message: kept }
+  const use = inUse?.(entryRef(entry))
+  if (use !== undefined) return { outcome: use.goes ? 'Waiting' : 'Kept', message: use.message }
   if (live.metadata.deletionTimestamp !== undefined) return undefined
   if (leave === true || isToStay(live)) {
     await orphan(api, live, signal)

@@ -237,7 +237,7 @@ async function applyStage(
     const judged = runtime.health === bundle.health
     runtime.health = bundle.health
     track(runtime, objects, same)
-    releases.index(runtime)
+    releases.index(runtime, (holder, key) => rules.letsGo(holder, key))
     if (judged) watches.add(objects.map(({ object }) => object))
     else rewatch()
     // What was applied before the agent was started anew is compared with what is there, which must have been read for that.

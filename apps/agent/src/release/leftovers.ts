@@ -9,13 +9,14 @@ import {
   prune,
   remainingEntries,
   subtractInventory,
+  type Use,
   unionInventory,
 } from '@muster/reconcile'
 import type { ChannelContent } from '@muster/trust'
 import { assessRelease } from './assess.ts'
 import { consentedTo, largeShare, needing } from './consent.ts'
 import type { ReleaseServices, Step } from './context.ts'
-import { has } from './handover.ts'
+import { type Handover, has } from './handover.ts'
 import type { Outcome, ReleaseRuntime } from './runtime.ts'
 
 const lookAgainMs = 500
@@ -42,7 +43,7 @@ export const pruneLeftovers: Step = async (services, { runtime, entry, rolledBac
     runtime.needsConsent = needing(going, entry.bundle.digest)
     return { ...standing, reason: releaseReasons.pruneNeedsConsent, message: large, requeueAfterMs: slowAgainMs }
   }
-  const results = await pruneEntries(services, runtime, going, { prune: entry.settings?.prune, signal })
+  const results = await pruneEntries(services, runtime, content, going, { prune: entry.settings?.prune, signal })
   const remaining = [...remainingEntries(results), ...moving]
   runtime.inventory = [...subtractInventory(runtime.inventory, leftovers), ...remaining]
   services.rewatch()
@@ -113,17 +114,15 @@ async function labelOf(client: ReleaseServices['client'], entry: InventoryEntry,
 
 /** Prunes some of a release's inventory, keeping what other releases need. */
 export async function pruneEntries(
-  { logger, releases, tenancy }: ReleaseServices,
+  { handover, logger, releases, tenancy }: ReleaseServices,
   runtime: ReleaseRuntime,
+  content: ChannelContent,
   entries: readonly InventoryEntry[],
   options: { readonly prune: Parameters<typeof consentedTo>[1]; readonly leave?: boolean; readonly signal: AbortSignal },
 ): Promise<PruneResult[]> {
   const results = await prune(tenancy.keeping(runtime.tenant), entries, {
     release: runtime.name,
-    inUse: (ref) => {
-      const user = releases.all().find((other) => other !== runtime && uses(other, ref))
-      return user === undefined ? undefined : `Release ${user.name} uses it.`
-    },
+    inUse: (ref) => useByOthers(releases.all(), runtime, ref, handover(content)),
     consented: (entry) => consentedTo(entry, options.prune, runtime.site),
     ...(options.leave === true ? { leave: true } : {}),
     signal: options.signal,
@@ -139,18 +138,32 @@ export async function pruneEntries(
   return results
 }
 
-/** Whether a release would lose objects with this one: those in a namespace, or of a definition's group. */
-function uses(runtime: ReleaseRuntime, ref: { readonly kind: string; readonly name: string }): boolean {
-  if (ref.kind === 'Namespace') return runtime.inventory.some((entry) => entry.namespace === ref.name)
-  if (ref.kind !== 'CustomResourceDefinition') return false
-  const group = ref.name.slice(ref.name.indexOf('.') + 1)
-  return runtime.inventory.some((entry) => entry.apiVersion.startsWith(`${group}/`))
+/** Which of the others would lose objects with this one: rather one that keeps them than one that lets them go. */
+function useByOthers(all: readonly ReleaseRuntime[], runtime: ReleaseRuntime, ref: Lost, rules: Handover): Use | undefined {
+  let leaving: ReleaseRuntime | undefined
+  for (const other of all) {
+    const inside = other === runtime ? [] : insideOf(other, ref)
+    if (inside.some((entry) => !rules.letsGo(other.name, objectKey(entryRef(entry)))))
+      return { message: `Release ${other.name} uses it.`, goes: false }
+    if (inside.length > 0) leaving ??= other
+  }
+  return leaving && { message: `Release ${leaving.name} still has objects in it, which are to go too.`, goes: true }
+}
+
+type Lost = Pick<InventoryEntry, 'kind' | 'name'>
+
+/** What of a release would be lost with an object: what is in a namespace, or of a definition's group. */
+function insideOf({ inventory }: ReleaseRuntime, { kind, name }: Lost): readonly InventoryEntry[] {
+  if (kind === 'Namespace') return inventory.filter(({ namespace }) => namespace === name)
+  if (kind !== 'CustomResourceDefinition') return []
+  const group = name.slice(name.indexOf('.') + 1)
+  return inventory.filter(({ apiVersion }) => apiVersion.startsWith(`${group}/`))
 }
 
 /** A prune that goes on, told by what it waits for. */
 export function pruning(results: readonly PruneResult[], moving: readonly InventoryEntry[] = []): Outcome {
   const open = results.filter((result) => result.outcome === 'Deleting' || result.outcome === 'Failed')
-  const first = open[0]
+  const first = open[0] ?? results.find((result) => result.outcome === 'Waiting')
   const left = remainingEntries(results).length
   const failed = open.some((result) => result.outcome === 'Failed')
   const parts = [

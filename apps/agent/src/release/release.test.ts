@@ -135,4 +135,34 @@ describe('a release', () => {
     releases.drop('shop')
     expect(releases.ownerOf('Deployment.apps/shop/web')).toBeUndefined()
   })
+
+  it('owns an object that moved to it from the moment on that the other lets it go, whichever of the two is looked at later', () => {
+    const releases = new Releases()
+    const [from, to] = [releases.of('from'), releases.of('to')]
+    const key = 'Deployment.apps/shop/web'
+    for (const runtime of [from, to]) for (const [each, tracked] of tracking().tracked) runtime.tracked.set(each, tracked)
+    releases.index(from)
+    releases.index(to, () => false)
+    expect(releases.ownerOf(key)).toBe(from)
+    releases.index(to, (holder) => holder === 'from')
+    // Of the other it is known still, as long as its next version is not applied whole.
+    releases.index(from, () => false)
+    expect(releases.ownerOf(key)).toBe(to)
+    from.tracked.clear()
+    releases.index(from)
+    expect(releases.ownerOf(key)).toBe(to)
+  })
+
+  it('owns an object that another had, as soon as that does not keep it any more', () => {
+    const releases = new Releases()
+    const [from, to] = [releases.of('from'), releases.of('to')]
+    for (const runtime of [from, to]) for (const [each, tracked] of tracking().tracked) runtime.tracked.set(each, tracked)
+    releases.index(from)
+    releases.index(to)
+    from.tracked.clear()
+    releases.index(from)
+    expect(releases.ownerOf('Deployment.apps/shop/web')).toBe(to)
+    releases.drop('from')
+    expect(releases.ownerOf('Deployment.apps/shop/web')).toBe(to)
+  })
 })

@@ -37,18 +37,31 @@ export class Releases {
   drop(name: string): void {
     this.#byName.delete(name)
     this.#sorted = undefined
-    this.#forget(name)
+    this.#forget(name, () => true)
   }
 
-  /** Remembers whose object it is: watch events name only the object. */
-  index(runtime: ReleaseRuntime): void {
-    this.#forget(runtime.name)
-    for (const key of runtime.tracked.keys()) this.#byObject.set(key, runtime.name)
-    this.#objects.set(runtime.name, [...runtime.tracked.keys()])
+  /**
+   * Remembers whose object it is: watch events name only the object. One that two releases keep, as it moves between them, is the new one's as
+   * soon as the old one lets go, and never the old one's again.
+   */
+  index(runtime: ReleaseRuntime, letsGo: (holder: string, key: string) => boolean = () => false): void {
+    const { name, tracked } = runtime
+    this.#forget(name, (key) => !tracked.has(key))
+    for (const key of tracked.keys()) {
+      const keeper = this.ownerOf(key)
+      if (keeper === undefined || keeper === runtime || !keeper.tracked.has(key) || letsGo(keeper.name, key)) this.#byObject.set(key, name)
+    }
+    this.#objects.set(name, [...tracked.keys()])
   }
 
-  #forget(name: string): void {
-    for (const key of this.#objects.get(name) ?? []) if (this.#byObject.get(key) === name) this.#byObject.delete(key)
+  /** What a release does not keep any more is another's that keeps it, or nobody's. */
+  #forget(name: string, lost: (key: string) => boolean): void {
+    for (const key of this.#objects.get(name) ?? []) {
+      if (this.#byObject.get(key) !== name || !lost(key)) continue
+      const heir = this.all().find((other) => other.name !== name && other.tracked.has(key))
+      if (heir === undefined) this.#byObject.delete(key)
+      else this.#byObject.set(key, heir.name)
+    }
     this.#objects.delete(name)
   }
 

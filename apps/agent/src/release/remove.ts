@@ -47,7 +47,7 @@ export async function remove(
   services.releases.index(runtime)
   const { going, moving } = await handOver(services, runtime, content, runtime.inventory, signal)
   const prune = services.objects.get(runtime.name)?.spec.prune
-  const results = await pruneEntries(services, runtime, going, { prune, leave: prune?.onRemoval === 'orphan', signal })
+  const results = await pruneEntries(services, runtime, content, going, { prune, leave: prune?.onRemoval === 'orphan', signal })
   runtime.inventory = [...remainingEntries(results), ...moving]
   services.rewatch()
   const held = results.filter(({ outcome }) => outcome === 'NeedsConsent')
