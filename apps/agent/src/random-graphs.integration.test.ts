@@ -1,35 +1,31 @@
 import { randomBytes } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
-import { apiVersion, customResourceDefinition, type Release, type ReleaseSettings, releaseKind } from '@muster/api'
-import { isKubeError, KubeClient, type KubeObject, loadKubeconfig } from '@muster/kube'
+import { apiVersion, type Release, type ReleaseSettings } from '@muster/api'
+import { isKubeError, type KubeObject } from '@muster/kube'
 import { compareForApply, holderOf, objectKey, refOf } from '@muster/reconcile'
 import type { ChannelRelease } from '@muster/trust'
 import * as fc from 'fast-check'
-import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
-import { TestAgent } from './testing/agent.ts'
-import { TestFleet } from './testing/fleet.ts'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { startCluster, type TestCluster } from './testing/cluster.ts'
 import { objectOf, type Place, placeOf, releasesOf, type Step, type World, worlds } from './testing/object-graph.ts'
 
 /** Sequences that are run, side by side in one cluster, and where chance starts from: see docs/reliability.md. */
 const count = Number(process.env['MUSTER_TEST_GRAPHS'] ?? 25)
 const seed = Number(process.env['MUSTER_TEST_SEED'] ?? 4)
-const channels = 4
+const channels = 3
 
 const id = randomBytes(4).toString('hex')
-const system = `agent-${id}`
 const sequences: readonly World[] = fc.sample(worlds(channels), { seed, numRuns: count })
 const places: readonly Place[] = sequences.map((_, at) => placeOf(id, at))
 const volumes = Array.from({ length: 2 * count }, (_, at) => `graph-${id}-${at}`)
 
-let client: KubeClient
-let fleet: TestFleet
-let agent: TestAgent
+let client: TestCluster['client']
+let fleet: TestCluster['fleet']
+let agent: TestCluster['agent']
+let end: TestCluster['end']
 
 beforeAll(async () => {
-  client = new KubeClient(await loadKubeconfig(inject('kubeconfig')), { userAgent: 'graphs-test' })
-  fleet = await TestFleet.start(`test-${id}`)
-  await client.apply(customResourceDefinition(releaseKind) as KubeObject, { fieldManager: 'agent-test', force: true })
-  await until(async () => ((await client.list({ apiVersion, kind: 'Release' }).catch(() => undefined)) ? [] : ['no Release is served']))
+  ;({ client, fleet, agent, end } = await startCluster(id))
   for (const name of places.flatMap(({ namespaces }) => namespaces)) {
     await client.create({ apiVersion: 'v1', kind: 'Namespace', metadata: { name } })
   }
@@ -42,22 +38,17 @@ beforeAll(async () => {
     }
     await client.create({ apiVersion: 'v1', kind: 'PersistentVolume', metadata: { name }, spec } as KubeObject)
   }
-  agent = new TestAgent(client, fleet, system)
-  await agent.install()
   agent.start()
 })
 
 afterAll(async () => {
   await agent.end()
-  for (const place of places) {
-    for (const name of releasesOf(place)) await client.delete({ apiVersion, kind: 'Release', name })
-    for (const name of [...place.namespaces, place.extra]) await client.delete({ apiVersion: 'v1', kind: 'Namespace', name })
-    await client.delete({ apiVersion: 'apiextensions.k8s.io/v1', kind: 'CustomResourceDefinition', name: `widgets.${place.group}` })
+  for (const { group } of places) {
+    await client.delete({ apiVersion: 'apiextensions.k8s.io/v1', kind: 'CustomResourceDefinition', name: `widgets.${group}` })
   }
   for (const name of volumes) await client.delete({ apiVersion: 'v1', kind: 'PersistentVolume', name })
-  await client.delete({ apiVersion: 'v1', kind: 'Namespace', name: system })
-  client.close()
-  await fleet.close()
+  for (const name of places.flatMap(releasesOf)) await client.delete({ apiVersion, kind: 'Release', name })
+  await end(...places.flatMap(({ namespaces, extra }) => [...namespaces, extra]))
 })
 
 /** Waits until nothing is wrong any more, and else fails with what still is. */

@@ -152,6 +152,8 @@ export const releaseReasons = {
   customizationInvalid: 'CustomizationInvalid',
   /** The bundle does not follow the format. */
   bundleInvalid: 'BundleInvalid',
+  /** The list of its objects is larger than what the cluster stores in one object: nothing of the version is applied. */
+  tooLarge: 'TooLarge',
   registryUnreachable: 'RegistryUnreachable',
   /** The channel that asks for it has expired: what runs is kept, drift corrected, and nothing new is taken. */
   stale: 'Stale',

@@ -101,6 +101,11 @@ export const adviceOf: Readonly<Record<ReleaseReason, Advice>> = {
     next: 'Nothing of it is applied; what ran before goes on, and its drift is corrected. The agent looks again every 30 s, and at each new channel.',
     can: (about) => [tenants, inspect(about), otherVersion(about)],
   },
+  [releaseReasons.tooLarge]: {
+    waits: 'It would have more objects than the cluster can list in its Release.',
+    next: 'Nothing of it is applied; what ran before goes on, and its drift is corrected. The agent looks again every 30 s.',
+    can: (about) => [inspect(about), otherVersion(about)],
+  },
   [releaseReasons.grantEnded]: {
     waits: 'A grant of the tenant whose release it is has ended.',
     next: 'It is kept as it is: what anybody changes of it is put back. Nothing new is applied until the tenant is granted it again.',

@@ -1,4 +1,4 @@
-import type { KubeClient, KubeObject, Ref } from '@muster/kube'
+import type { KubeClient, KubeObject } from '@muster/kube'
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
 import { entryOf, type InventoryEntry, type PruneOptions, prune, refOf, remainingEntries } from './index.ts'
 import { TestInstaller } from './testing/installer.ts'

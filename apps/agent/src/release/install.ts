@@ -1,4 +1,4 @@
-import { type InventoryEntry, releaseReasons } from '@muster/api'
+import { type InventoryEntry, type ReleaseReason, releaseReasons } from '@muster/api'
 import {
   type Applied,
   applyPlan,
@@ -33,6 +33,7 @@ import { bearsGeneration } from './release-object.ts'
 import { entryOfGood, putOnTrial } from './rollback.ts'
 import { beginRollout, waitsForWave } from './rollout.ts'
 import { contentOf, type LastApplied, type Outcome, type Rollout, type Tracked } from './runtime.ts'
+import { tooLarge } from './size.ts'
 import { waitsForChannel } from './stale.ts'
 import { takeOver, takeWishes } from './wishes.ts'
 
@@ -67,9 +68,12 @@ export const install: Step = async (services, context) => {
   }
   if (!current) putOnTrial(context, services.clock.now())
   const outcome = await applyBundle(services, context, bundle, trust)
-  if (outcome?.reason === releaseReasons.notGranted) await keepWhatRuns(services, context)
+  if (outcome !== undefined && beforeAnything.has(outcome.reason)) await keepWhatRuns(services, context)
   return outcome
 }
+
+/** With these nothing of a bundle was applied. */
+const beforeAnything: ReadonlySet<ReleaseReason> = new Set<ReleaseReason>([releaseReasons.notGranted, releaseReasons.tooLarge])
 
 /** Whether this very bundle was applied whole before: to apply it again, such as after a restart, is nothing new. */
 export function ranBefore({ runtime, entry, rolledBack }: Pick<ReleaseContext, 'runtime' | 'entry' | 'rolledBack'>): boolean {
@@ -178,6 +182,8 @@ async function applyBundle(
   const planned = await planOf(services, context, bundle)
   const api = actFor(services, context, { version: bundle.version, content }, planned)
   if ('reason' in api) return api
+  const large = tooLarge(inventoryWith(runtime.inventory, planned), { name: runtime.name, version: bundle.version })
+  if (large !== undefined) return large
   takeWishes(services, context, bundle.digest, planned)
   const plan = takeOver(services, context, planned)
   const same = (runtime.applied ?? runtime.remembered)?.content === content

@@ -43,6 +43,7 @@ const waits: Readonly<Record<ReleaseReason, RegExp>> = {
   Degraded: /says of itself that it failed/,
   ApplyFailed: /API server refused an object/,
   NotGranted: /may not have everything that is in it/,
+  TooLarge: /more objects than the cluster can list/,
   GrantEnded: /A grant of the tenant/,
   SignatureMissing: /bears no signature/,
   SignatureWrongKey: /by none of the publishers that count/,
