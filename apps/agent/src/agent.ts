@@ -120,7 +120,7 @@ export async function runAgent({ client, settings, clock, logger }: AgentOptions
       clock,
       logger,
       collect: () => {
-        const wanted = new Map(puller.current?.content.releases.map(({ name, bundle }) => [name, bundle]))
+        const wanted = new Map(puller.current?.content.releases.map((entry) => [entry.name, entry]))
         return reportOf(
           {
             cluster: access.identity.cluster,

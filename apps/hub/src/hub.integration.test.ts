@@ -176,6 +176,37 @@ describe('a cluster', () => {
     await condition(name, 'Ready')
   })
 
+  it('is not taken for ready with the settings of before: its report must be of the channel that has the new ones', async () => {
+    const { name, identity } = await hub.joined()
+    const { size: _, ...bundle } = await hub.bundle()
+    const placement = await hub.placement(bundle, { names: [name] })
+    const carried = (releases: object) =>
+      eventually(async () => {
+        const { content } = await hub.channel(name)
+        expect(content.releases).toMatchObject([releases])
+        return content.generation
+      })
+    const generation = await carried({ name: placement })
+    const release = { name: placement, version: '1.0.0', digest: bundle.digest, signedBy: ['publisher'], message: '' }
+    const healthy = { ...release, ready: true, reason: 'Healthy', driftCorrected: 0, drifted: false }
+    const send = (change: Parameters<Fixture['report']>[1]) =>
+      hub.call('POST', `/v1/clusters/${name}/report`, { body: hub.report(name, { generation, releases: [healthy], ...change }), identity })
+    const status = (what: object) => eventually(async () => expect((await hub.getPlacement(placement)).status).toMatchObject(what))
+    await send({})
+    await status({ ready: 1 })
+    const ref = { apiVersion, kind: 'Placement', name: placement }
+    const changed = await hub.client.patch(ref, { spec: { drift: { mode: 'detect' } } }, { type: 'merge' })
+    const next = await carried({ name: placement, settings: { drift: { mode: 'detect' } } })
+    await send({})
+    const message = expect.stringContaining('has not taken this up yet')
+    await status({ ready: 0, observedGeneration: changed.metadata.generation, conditions: [{ status: 'False', message }] })
+    const rollback = { version: '1.0.0', digest: bundle.digest, at: new Date().toISOString() }
+    await send({ generation: next, releases: [{ ...healthy, ready: false, reason: 'RolledBack', rollback }] })
+    await status({ ready: 0, rolledBack: [name] })
+    await send({ generation: next })
+    await status({ ready: 1, conditions: [{ status: 'True' }] })
+  })
+
   it('is told with each report how the releases of other clusters stand on which its own depend', async () => {
     const [alpha, bravo] = [await hub.joined(), await hub.joined()]
     const { size: _, ...bundle } = await hub.bundle()

@@ -11,6 +11,7 @@ import { JoinTokens } from './api/tokens.ts'
 import { type ChannelRegistry, Channels } from './channel/channels.ts'
 import { PolicyCheck } from './channel/policies.ts'
 import { publishersConfigMap, readPublishers } from './channel/publishers.ts'
+import { settingsOf } from './channel/release-settings.ts'
 import { ClusterStore } from './cluster-store.ts'
 import { ClusterController } from './controllers/cluster.ts'
 import { dependentsOf, PlacementController, placementsConcern } from './controllers/placement.ts'
@@ -130,6 +131,14 @@ export async function runHub(options: HubOptions, signal: AbortSignal): Promise<
     placement: (name) => placements.get(name),
     placements: () => placements.list(),
     clusters: () => clusters.list(),
+    channelKnown: (cluster) => channels.carried.knows(cluster.metadata.name),
+    carriedSince: (placement, cluster) =>
+      channels.carried.since(cluster.metadata.name, {
+        name: placement.metadata.name,
+        bundle: placement.spec.bundle,
+        namespace: placement.spec.namespace,
+        settings: settingsOf(placement, cluster, tenants.list()),
+      }),
     now,
   })
   const policyController = new TrustPolicyController({

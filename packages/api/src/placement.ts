@@ -43,6 +43,8 @@ export const writtenPlacementSchema = z.strictObject({
   }),
 })
 
+export const maxRolledBack = 16
+
 const status = z.object({
   conditions: z.array(conditionSchema).max(16).optional(),
   observedGeneration: z.int().optional(),
@@ -50,6 +52,8 @@ const status = z.object({
   selected: z.int().optional(),
   /** Of these, the clusters that report this digest as ready. */
   ready: z.int().optional(),
+  /** Clusters that took it as it is now and went back from it, since it did not become healthy there; the first 16. */
+  rolledBack: z.array(nameSchema).max(maxRolledBack).optional(),
   /** Bundles that it named, the newest first. */
   history: z.array(placementHistoryEntrySchema).max(maxHistory).optional(),
 })

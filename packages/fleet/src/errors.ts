@@ -1,6 +1,7 @@
 /** What went wrong while the fleet was set up or asked. */
 export type FleetErrorCode =
   | 'NotReady'
+  | 'RolledBack'
   | 'NoHub'
   | 'UnknownCluster'
   | 'UnknownPlacement'

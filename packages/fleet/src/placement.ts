@@ -1,4 +1,4 @@
-import { apiVersion, type Cluster, cycleOf, type Placement, releaseReasons, selects } from '@muster/api'
+import { apiVersion, type Cluster, cycleOf, type Placement, placementReasons, releaseReasons, selects } from '@muster/api'
 import { isKubeError, type KubeClient, type KubeObject } from '@muster/kube'
 import { FleetError } from './errors.ts'
 import { until, type WaitOptions } from './install.ts'
@@ -137,8 +137,10 @@ async function write(
 }
 
 /**
- * Waits until every cluster of the placement reports the release, by this digest, as ready, and until every other cluster has
- * pruned it. Whoever says where a placement goes has said where it goes away: a prune that waits for consent gets it here.
+ * Waits until every cluster of the placement reports the release, by this digest and with these settings, as ready, and until every other
+ * cluster has pruned it. Which settings a cluster speaks of is known to the hub, so it is the hub that must say so too. Whoever says where a
+ * placement goes has said where it goes away: a prune that waits for consent gets it here.
+ * @throws FleetError `RolledBack` as soon as a cluster took it and went back from it, `NeedsConsent`, `NotReady` at the end of the time
  */
 export async function placed(hub: KubeClient, placement: WrittenPlacement, wait: WaitOptions): Promise<void> {
   const { name } = placement.metadata
@@ -148,7 +150,10 @@ export async function placed(hub: KubeClient, placement: WrittenPlacement, wait:
     `release ${name}`,
     () => missing.join('; '),
     async (signal) => {
+      const seen = await hub.find<LivePlacement>({ apiVersion, kind: 'Placement', name }, { signal })
       const { items } = await hub.list<Cluster & KubeObject>({ apiVersion, kind: 'Cluster' }, { signal })
+      const looked = (seen?.status?.observedGeneration ?? 0) >= (placement.metadata.generation ?? seen?.metadata.generation ?? 1)
+      if (looked) demandNotGoneBack(placement, seen?.status?.rolledBack ?? [], items)
       missing = []
       for (const cluster of items) {
         const at = cluster.metadata.name
@@ -165,8 +170,29 @@ export async function placed(hub: KubeClient, placement: WrittenPlacement, wait:
           if (release.reason === releaseReasons.pruneNeedsConsent) await consentToPrune(hub, cluster, signal)
         }
       }
+      if (missing.length === 0) missing.push(...notReadyBy(seen, looked))
       return missing.length === 0
     },
+  )
+}
+
+/** What the hub still waits for. */
+function notReadyBy(seen: LivePlacement | undefined, looked: boolean): string[] {
+  if (!looked) return ['the hub has not looked at it yet']
+  const condition = seen?.status?.conditions?.find(({ type }) => type === 'Ready')
+  if (condition?.status === 'True' || condition?.reason === placementReasons.noClusters) return []
+  return [condition?.message.replace(/\.$/, '') ?? 'the hub has not said how it stands yet']
+}
+
+/** What a cluster went back from is not tried again there: to wait for it would be in vain. */
+function demandNotGoneBack({ metadata, spec }: WrittenPlacement, rolledBack: readonly string[], clusters: readonly Cluster[]): void {
+  const [first] = rolledBack
+  if (first === undefined) return
+  const where = clusters.find((cluster) => cluster.metadata.name === first)
+  const said = where?.status?.report?.releases.find(({ name }) => name === metadata.name)?.message ?? 'It did not become healthy.'
+  throw new FleetError(
+    'RolledBack',
+    `${rolledBack.join(', ')} took ${metadata.name} ${spec.bundle.version} and went back from it. ${first} says: ${said}`,
   )
 }
 

@@ -16,7 +16,7 @@ import { recheck, resyncMs, settleMs } from './recheck.ts'
 import { bearsGeneration } from './release-object.ts'
 import { remove } from './remove.ts'
 import { judge, obeyRollback } from './rollback.ts'
-import { Interrupted, type Outcome, type ReleaseRuntime, targetOf } from './runtime.ts'
+import { Interrupted, type Outcome, type ReleaseRuntime, saidOf, targetOf } from './runtime.ts'
 import { demandKnownHold, reconcileNow, suspend, suspendedRemoval, takeSuspension } from './site.ts'
 import { readSite, tellSite, withSite } from './site-overlays.ts'
 import { orStale } from './stale.ts'
@@ -92,13 +92,13 @@ export class ReleaseReconciler {
       const live = objects.get(runtime.name)
       runtime.site = live?.spec.site
       takeSuspension(runtime, suspensionOf(runtime.site, undefined))
-      if (runtime.suspended !== undefined) return this.#end(runtime, suspendedRemoval(runtime.suspended), signal)
+      if (runtime.suspended !== undefined) return this.#end(runtime, suspendedRemoval(runtime.suspended), content, signal)
       const outcome = await remove(this.#services, runtime, content, { expired, signal })
       if (outcome === undefined) {
         this.#changed(runtime)
         return undefined
       }
-      return this.#end(runtime, outcome, signal)
+      return this.#end(runtime, outcome, content, signal)
     }
     runtime.tenant = entry.settings?.tenant
     const live = objects.get(entry.name)
@@ -129,7 +129,7 @@ export class ReleaseReconciler {
     const outcome = orStale(orFighting(judged, runtime, this.#services.clock.now().getTime()), context.expiredAt)
     this.#remember(context, context.rolledBack ? walked : outcome)
     if (runtime.wishes?.generation !== content.generation && !walked.ready && isRefusal(walked.reason)) runtime.settled = content.generation
-    this.#tell(runtime, outcome)
+    this.#tell(runtime, outcome, content)
     const waitMs = this.#settling(runtime, outcome)
     await tellSite(this.#services, context, outcome)
     if (waitMs > 0) return { ...outcome, requeueAfterMs: waitMs }
@@ -160,8 +160,8 @@ export class ReleaseReconciler {
   }
 
   /** How a release stands that the channel does not have any more, and that is there. */
-  async #end(runtime: ReleaseRuntime, outcome: Outcome, signal: AbortSignal): Promise<Outcome> {
-    this.#tell(runtime, outcome)
+  async #end(runtime: ReleaseRuntime, outcome: Outcome, content: ChannelContent, signal: AbortSignal): Promise<Outcome> {
+    this.#tell(runtime, outcome, content)
     await this.#services.objects.write(runtime.name, runtime, outcome, signal)
     return outcome
   }
@@ -183,12 +183,15 @@ export class ReleaseReconciler {
     runtime.history = recordHistory(runtime.history, seen, this.#services.clock.now())
   }
 
-  #tell(runtime: ReleaseRuntime, outcome: Outcome): void {
+  #tell(runtime: ReleaseRuntime, outcome: Outcome, { releases }: ChannelContent): void {
+    const entry = releases.find(({ name }) => name === runtime.name)
     runtime.outcome = outcome
+    runtime.outcomeOf = entry && saidOf(entry)
     runtime.readyDigest = outcome.ready ? runtime.applied?.digest : undefined
     runtime.waits(outcome, this.#services.clock.now())
     const { ready, reason, message } = outcome
-    const told = JSON.stringify([ready, reason, message, (runtime.applied ?? runtime.remembered)?.digest, runtime.suspended, runtime.held])
+    const running = (runtime.applied ?? runtime.remembered)?.digest
+    const told = JSON.stringify([ready, reason, message, running, runtime.suspended, runtime.held, runtime.outcomeOf])
     if (runtime.told === told) return
     runtime.told = told
     this.#services.logger.info({ release: runtime.name, ready, reason, detail: message }, 'a release stands anew')

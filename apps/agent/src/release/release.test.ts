@@ -1,14 +1,16 @@
 import type { Release } from '@muster/api'
 import type { Health } from '@muster/reconcile'
+import type { ChannelRelease } from '@muster/trust'
 import { describe, expect, it } from 'vitest'
 import type { Observed } from '../watches.ts'
 import { assessRelease } from './assess.ts'
 import { statusOf } from './release-object.ts'
 import { Releases } from './releases.ts'
-import { Interrupted, ReleaseRuntime } from './runtime.ts'
+import { Interrupted, ReleaseRuntime, saidOf } from './runtime.ts'
 
 const healthy: Health = { state: 'Healthy', reason: 'Healthy', message: 'It is there.' }
 const digest = `sha256:${'a'.repeat(64)}`
+const entry = (version: string): ChannelRelease => ({ name: 'shop', bundle: { repository: 'bundles/shop', version, digest, size: 1 } })
 const now = new Date('2026-01-01T00:00:00Z')
 
 function tracking(): ReleaseRuntime {
@@ -71,14 +73,28 @@ describe('a release', () => {
   it('is reported by what runs, not by what is wanted and refused', () => {
     const runtime = tracking()
     expect(runtime.report(undefined)).toBeUndefined()
-    expect(runtime.report({ version: '2.0.0', digest })).toMatchObject({ version: '2.0.0', ready: false, signedBy: [] })
+    expect(runtime.report(entry('2.0.0'))).toMatchObject({ version: '2.0.0', ready: false, signedBy: [] })
     runtime.remembered = { digest, version: '1.0.0', content: undefined, signedBy: ['publisher'] }
     runtime.outcome = { ready: false, reason: 'SignatureMissing', message: 'no' }
-    expect(runtime.report({ version: '2.0.0', digest })).toMatchObject({
+    runtime.outcomeOf = saidOf(entry('2.0.0'))
+    expect(runtime.report(entry('2.0.0'))).toMatchObject({
       version: '1.0.0',
       ready: false,
       reason: 'SignatureMissing',
       signedBy: ['publisher'],
+    })
+  })
+
+  it('is not reported as ready by how it stood before the channel asked for other settings', () => {
+    const runtime = tracking()
+    runtime.remembered = { digest, version: '1.0.0', content: undefined, signedBy: ['publisher'] }
+    runtime.outcome = { ready: true, reason: 'Healthy', message: 'All is well.' }
+    runtime.outcomeOf = saidOf(entry('1.0.0'))
+    expect(runtime.report(entry('1.0.0'))).toMatchObject({ ready: true, reason: 'Healthy' })
+    expect(runtime.report({ ...entry('1.0.0'), settings: { drift: { mode: 'detect' } } })).toMatchObject({
+      ready: false,
+      reason: 'Progressing',
+      version: '1.0.0',
     })
   })
 

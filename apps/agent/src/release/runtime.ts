@@ -37,6 +37,17 @@ export interface Outcome {
   readonly waitsFor?: Waiting
 }
 
+const notLookedAt: Outcome = {
+  ready: false,
+  reason: 'Progressing',
+  message: 'The channel asks for something new, which the agent is about to look at.',
+}
+
+/** All that the channel says of a release, as text. */
+export function saidOf(entry: ChannelRelease): string {
+  return JSON.stringify(entry)
+}
+
 /** What a release waits for before it goes on: see `WaitingFor`, of which this is all but the time. */
 export interface Waiting {
   readonly what: WaitingFor['what']
@@ -157,6 +168,8 @@ export class ReleaseRuntime {
   /** Applies that failed in a row. */
   failures = 0
   outcome: Outcome | undefined
+  /** What the channel said of it when that was found; see `saidOf`. */
+  outcomeOf: string | undefined
   /** What the hub was last told of it, as text. */
   told: string | undefined
   /** The version that must show that it becomes healthy. */
@@ -306,19 +319,21 @@ export class ReleaseRuntime {
   }
 
   /** What the hub is told. Undefined until something is known. */
-  report(wanted: { readonly version: string; readonly digest: string } | undefined): ReleaseReport | undefined {
+  report(wanted: ChannelRelease | undefined): ReleaseReport | undefined {
     const running = this.applied ?? this.remembered
-    const shown = running ?? wanted
+    const shown = running ?? wanted?.bundle
     if (shown === undefined) return undefined
     const open = openOf(this.breakGlass)
+    // How it stood under what was asked before is no answer to what is asked now.
+    const outcome = wanted === undefined || this.outcomeOf === saidOf(wanted) ? this.outcome : notLookedAt
     return {
       name: this.name,
       version: shown.version,
       digest: shown.digest,
       signedBy: [...(running?.signedBy ?? [])],
-      ready: this.outcome?.ready ?? false,
-      reason: this.outcome?.reason ?? 'Progressing',
-      message: (this.outcome?.message ?? 'The agent has just started.').slice(0, 4000),
+      ready: outcome?.ready ?? false,
+      reason: outcome?.reason ?? 'Progressing',
+      message: (outcome?.message ?? 'The agent has just started.').slice(0, 4000),
       driftCorrected: this.drift.corrected,
       ...(this.customizations.length === 0 ? {} : { customizations: [...this.customizations] }),
       drifted: this.drifting.size > 0,

@@ -3,6 +3,7 @@ import type { ContentSource, ContentTarget } from '@muster/oci'
 import { type ChannelContent, fetchChannel, pushChannel, signChannel, TrustError, verifyChannel } from '@muster/trust'
 import { HubError } from '../errors.ts'
 import { errorFields, type Log } from '../log.ts'
+import { CarriedReleases } from './carried.ts'
 
 /** What of a registry channels need: its repositories by name. */
 export interface ChannelRegistry {
@@ -41,6 +42,8 @@ export function channelRepository(cluster: string): string {
 /** The channels in the registry: what is there, and putting new ones in. */
 export class Channels {
   readonly #options: ChannelsOptions
+  /** What they say of each release, and since when. */
+  readonly carried = new CarriedReleases()
   readonly #known = new Map<string, Known>()
   readonly #sizes = new Map<string, number>()
 
@@ -68,6 +71,8 @@ export class Channels {
     }
     const published = fetched === undefined || fetched === 'unchanged' ? undefined : fetched
     this.#known.set(cluster, { checkedAt: at, digest: published?.digest, published })
+    if (published === undefined) this.carried.forget(cluster)
+    else this.carried.published(published.content)
     return published
   }
 
@@ -82,6 +87,7 @@ export class Channels {
     const { digest } = await pushChannel(registry.repository(channelRepository(content.cluster)), roots, bytes, { signal })
     const published = { digest, content: verified }
     this.#known.set(content.cluster, { checkedAt: now().getTime(), digest, published })
+    this.carried.published(verified)
     return published
   }
 
@@ -93,6 +99,7 @@ export class Channels {
   /** Forgets a cluster that left. */
   forget(cluster: string): void {
     this.#known.delete(cluster)
+    this.carried.forget(cluster)
   }
 
   /**

@@ -1,4 +1,4 @@
-import type { Cluster, Placement } from '@muster/api'
+import type { Cluster, Placement, ReleaseReport } from '@muster/api'
 import { describe, expect, it } from 'vitest'
 import { placementsConcern } from './placement.ts'
 import { placementState as stateOf } from './placement-ready.ts'
@@ -11,12 +11,7 @@ const placement: Placement = {
   spec: { bundle: { repository: 'bundles/podinfo', version: '1.0.0', digest }, clusters: { all: true } },
 }
 
-function cluster(
-  name: string,
-  release?: { digest?: string; ready?: boolean; reason?: string },
-  ready = 'Ready',
-  observedAt = '2030-01-01T00:00:00Z',
-): Cluster {
+function cluster(name: string, release?: Partial<ReleaseReport>, ready = 'Ready', observedAt = '2030-01-01T00:00:00Z'): Cluster {
   const releases = release
     ? [
         {
@@ -45,8 +40,8 @@ function cluster(
   }
 }
 
-const placementState = (one: Placement, clusters: readonly Cluster[], more: readonly Placement[] = []) =>
-  stateOf(one, clusters, [one, ...more])
+const placementState = (one: Placement, clusters: readonly Cluster[], more: readonly Placement[] = [], since: number | undefined = 1) =>
+  stateOf(one, { clusters, placements: [one, ...more], carriedSince: () => since })
 
 describe('a placement', () => {
   it('is ready when every cluster that it selects reports its digest as ready', () => {
@@ -71,6 +66,20 @@ describe('a placement', () => {
     expect(state.condition.message).toBe(
       'Ready in 1 of 6 clusters; waiting for b (SignatureMissing), c (not installed yet), d (silent), e (not joined), f (not installed yet).',
     )
+  })
+
+  it('is not ready where the same digest is ready with older settings', () => {
+    const behind = 'Ready in 0 of 1 clusters; waiting for a (has not taken this up yet).'
+    expect(placementState(placement, [cluster('a', {})], [], 2)).toMatchObject({ ready: 0, condition: { message: behind } })
+    const none = stateOf(placement, { clusters: [cluster('a', {})], placements: [placement], carriedSince: () => undefined })
+    expect(none).toMatchObject({ ready: 0, condition: { message: behind } })
+  })
+
+  it('names the clusters that took it and went back from it, and not those that went back before it was placed as it is', () => {
+    const rollback = { version: '1.0.0', digest, at: '2030-01-01T00:00:00Z' }
+    const gone = cluster('a', { digest: `sha256:${'2'.repeat(64)}`, ready: false, reason: 'RolledBack', rollback })
+    expect(placementState(placement, [gone, cluster('b', {})])).toMatchObject({ ready: 1, rolledBack: ['a'] })
+    expect(placementState(placement, [gone], [], 2).rolledBack).toEqual([])
   })
 
   it('that selects none says so', () => {

@@ -1,23 +1,43 @@
-import { type Cluster, clusterReasons, cycleOf, type Placement, placementReasons, selects } from '@muster/api'
+import {
+  type Cluster,
+  clusterReasons,
+  cycleOf,
+  maxRolledBack,
+  type Placement,
+  placementReasons,
+  releaseReasons,
+  selects,
+} from '@muster/api'
 import type { Finding } from './cluster-ready.ts'
 
 export interface PlacementState {
   readonly selected: number
   readonly ready: number
+  /** Clusters that took what is placed, and went back from it since it did not become healthy: the first of them. */
+  readonly rolledBack: readonly string[]
   readonly condition: Finding
 }
 
 /** How many clusters are named in a message. */
 const maxNamed = 5
 
+/** What of the fleet is looked at. */
+export interface PlacementView {
+  readonly clusters: readonly Cluster[]
+  /** All there are: a placement that waits for itself by way of others is refused. */
+  readonly placements: readonly Placement[]
+  /** Since which generation of a cluster's channel that says what the placement says now; nothing where it does not yet. */
+  readonly carriedSince: (placement: Placement, cluster: Cluster) => number | undefined
+}
+
 /**
- * How far a placement has come, from what its clusters report. A silent cluster does not count as ready. Pure.
- * @param placements all there are: a placement that waits for itself by way of others is refused
+ * How far a placement has come, from what its clusters report. What a cluster reports counts once it holds a channel with what is placed now:
+ * the same digest may be ready with other settings. A silent cluster does not count as ready. Pure.
  */
-export function placementState(placement: Placement, clusters: readonly Cluster[], placements: readonly Placement[]): PlacementState {
+export function placementState(placement: Placement, { clusters, placements, carriedSince }: PlacementView): PlacementState {
   const selected = clusters.filter((cluster) => selects(placement, cluster)).sort((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1))
   const waiting = selected.flatMap((cluster) => {
-    const why = notReady(placement, cluster)
+    const why = notReady(placement, cluster, carriedSince(placement, cluster))
     return why === undefined ? [] : [`${cluster.metadata.name} (${why})`]
   })
   const ready = selected.length - waiting.length
@@ -25,7 +45,15 @@ export function placementState(placement: Placement, clusters: readonly Cluster[
     placement: (name) => placements.find(({ metadata }) => metadata.name === name),
     cluster: (name) => clusters.find(({ metadata }) => metadata.name === name),
   })
-  return { selected: selected.length, ready, condition: cycle === undefined ? condition(selected.length, waiting) : circular(cycle) }
+  return {
+    selected: selected.length,
+    ready,
+    rolledBack: selected
+      .filter((cluster) => hasGoneBack(placement, cluster, carriedSince(placement, cluster)))
+      .slice(0, maxRolledBack)
+      .map(({ metadata }) => metadata.name),
+    condition: cycle === undefined ? condition(selected.length, waiting) : circular(cycle),
+  }
 }
 
 function circular(cycle: string): Finding {
@@ -53,7 +81,7 @@ function condition(selected: number, waiting: readonly string[]): Finding {
   }
 }
 
-function notReady(placement: Placement, cluster: Cluster): string | undefined {
+function notReady(placement: Placement, cluster: Cluster, since: number | undefined): string | undefined {
   const { report, conditions } = cluster.status ?? {}
   if (!report) return 'not joined'
   if (conditions?.some(({ type, reason }) => type === 'Ready' && reason === clusterReasons.silent)) return 'silent'
@@ -61,5 +89,15 @@ function notReady(placement: Placement, cluster: Cluster): string | undefined {
   if (release?.held !== undefined && release.held.digest !== placement.spec.bundle.digest)
     return `held at ${release.held.version} by its site`
   if (!release || release.digest !== placement.spec.bundle.digest) return release && !release.ready ? release.reason : 'not installed yet'
-  return release.ready ? undefined : release.reason
+  if (!release.ready) return release.reason
+  return since === undefined || report.generation < since ? 'has not taken this up yet' : undefined
+}
+
+/** Reasons of a release that went back, or is on its way. */
+const back: ReadonlySet<string> = new Set([releaseReasons.rolledBack, releaseReasons.progressDeadlineExceeded])
+
+function hasGoneBack(placement: Placement, { status }: Cluster, since: number | undefined): boolean {
+  if (since === undefined || (status?.report?.generation ?? 0) < since) return false
+  const release = status?.report?.releases.find(({ name }) => name === placement.metadata.name)
+  return release?.rollback?.digest === placement.spec.bundle.digest && back.has(release.reason)
 }
