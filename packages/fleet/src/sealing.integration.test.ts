@@ -11,16 +11,17 @@ import {
 import { isKubeError, KubeClient, type KubeObject, loadKubeconfig } from '@muster/kube'
 import { createSealingKey, type PrivateSealingKey, publicHalf, seal, unseal } from '@muster/seal'
 import { afterAll, beforeAll, describe, expect, inject, it, vi } from 'vitest'
-import { placeSealed, rotateSealingKey, sealingKeyOf } from './sealing.ts'
+import { placeSealed, rotateSealingKey, sealedPlacement, sealingKeyOf } from './sealing.ts'
 
 const id = randomBytes(4).toString('hex')
 const cluster = `seal-${id}`
 const release = `shop-${id}`
 const lost = `lost-${id}`
+const unplaced = `unplaced-${id}`
 const { signal } = new AbortController()
 const definitions = [clusterKind, placementKind].map((kind) => customResourceDefinition(kind) as KubeObject)
 const defined: KubeObject[] = []
-const cleanup = [{ kind: 'Cluster', name: cluster }, ...[release, lost].map((name) => ({ kind: 'Placement', name }))]
+const cleanup = [{ kind: 'Cluster', name: cluster }, ...[release, lost, unplaced].map((name) => ({ kind: 'Placement', name }))]
 let hub: KubeClient
 let first: PrivateSealingKey
 let second: PrivateSealingKey
@@ -68,8 +69,12 @@ beforeAll(async () => {
   ;[first, second] = await Promise.all([createSealingKey(), createSealingKey()])
   const bundle = { repository: 'bundles/none', version: '1.0.0', digest: `sha256:${'0'.repeat(64)}` }
   await hub.create({ apiVersion, kind: 'Cluster', metadata: { name: cluster }, spec: {} } as KubeObject)
-  for (const name of [release, lost])
-    await hub.create({ apiVersion, kind: 'Placement', metadata: { name }, spec: { bundle, clusters: { names: [] } } } as KubeObject)
+  for (const [name, names] of [
+    [release, [cluster]],
+    [lost, [cluster]],
+    [unplaced, []],
+  ] as const)
+    await hub.create({ apiVersion, kind: 'Placement', metadata: { name }, spec: { bundle, clusters: { names } } } as KubeObject)
 })
 
 afterAll(async () => {
@@ -86,6 +91,7 @@ describe('a value sealed through the hub', () => {
     expect(await sealingKeyOf(hub, cluster, signal)).toEqual(publicHalf(first))
     const place = { cluster, release: `none-${id}`, parameter: 'password' }
     await expect(placeSealed(hub, place, 'x', signal)).rejects.toMatchObject({ code: 'UnknownPlacement' })
+    await expect(sealedPlacement(hub, place.release, signal)).rejects.toMatchObject({ code: 'UnknownPlacement' })
   })
 
   it('stands beside the others in its placement, and takes the place of the one before', async () => {
@@ -94,18 +100,22 @@ describe('a value sealed through the hub', () => {
     await put('user', 'two')
     await put('password', 'three')
     expect(await sealedOf(release)).toEqual({ password: 'three', user: 'two' })
+    await placeSealed(hub, { cluster, release, parameter: 'user' }, null, signal)
+    expect(await sealedOf(release)).toEqual({ password: 'three' })
   })
 
-  it('is taken over when the cluster sealed it anew to its new key; what it cannot read is named, and one that changed meanwhile is left alone', async () => {
+  it('is taken over when the cluster sealed it anew to its new key; what it cannot read, or does not run, is named, and one that changed meanwhile is left alone', async () => {
     const place = { cluster, release, parameter: 'password' }
-    const [old, user, gone] = await Promise.all([
+    const [old, user, gone, away] = await Promise.all([
       seal('s3cret', place, publicHalf(first)),
       seal('operator', { ...place, parameter: 'user' }, publicHalf(first)),
       seal('lost', { cluster, release: lost, parameter: 'token' }, publicHalf(first)),
+      seal('away', { cluster, release: unplaced, parameter: 'token' }, publicHalf(first)),
     ])
     await placeSealed(hub, place, old, signal)
     await placeSealed(hub, { ...place, parameter: 'user' }, user, signal)
     await placeSealed(hub, { cluster, release: lost, parameter: 'token' }, gone, signal)
+    await placeSealed(hub, { cluster, release: unplaced, parameter: 'token' }, away, signal)
     const rotating = rotateSealingKey(hub, cluster, new Date(), { signal, deadlineMs: 30_000 })
     // The clock of who asks is behind that of the cluster: it asks for a key that is newer than the present one all the same.
     const asked = await vi.waitFor(async () => {
@@ -127,7 +137,12 @@ describe('a value sealed through the hub', () => {
         { release, parameter: 'user', was: was(user), value: 'stale' },
       ],
     })
-    expect(await rotating).toEqual({ key: second.kid, resealed: 1, left: [{ cluster, release: lost, parameter: 'token' }] })
+    expect(await rotating).toEqual({
+      key: second.kid,
+      resealed: 1,
+      left: [{ cluster, release: lost, parameter: 'token' }],
+      unplaced: [{ cluster, release: unplaced, parameter: 'token' }],
+    })
     expect(await sealedOf(release)).toEqual({ password: anew, user: changed })
     expect(await unseal(anew, place, [second])).toBe('s3cret')
   })

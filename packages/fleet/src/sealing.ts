@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { apiVersion, type Cluster, type ClusterSealing, type Placement } from '@muster/api'
+import { apiVersion, type Cluster, type ClusterSealing, type Placement, selects } from '@muster/api'
 import { isKubeError, type KubeClient, type KubeObject } from '@muster/kube'
 import { type Place, type PublicSealingKey, readPublicKey, readSealed, SealError } from '@muster/seal'
 import { FleetError } from './errors.ts'
@@ -27,13 +27,30 @@ async function sealingOf(hub: KubeClient, cluster: string, signal: AbortSignal):
 }
 
 /**
- * Writes a sealed value into the placement of its release.
+ * The placement that a sealed value is for.
+ * @throws FleetError `UnknownPlacement`
+ */
+export async function sealedPlacement(hub: KubeClient, release: string, signal: AbortSignal): Promise<Placement> {
+  const found = await hub.find<Placement & KubeObject>({ apiVersion, kind: 'Placement', name: release }, { signal })
+  if (found === undefined) throw unknownPlacement(release)
+  return found
+}
+
+function unknownPlacement(release: string): FleetError {
+  return new FleetError(
+    'UnknownPlacement',
+    `There is no placement ${release} to put the value into. Place it first, or print the value with --print and put it into the placement's file.`,
+  )
+}
+
+/**
+ * Writes a sealed value into the placement of its release, or with null takes one out of it.
  * @throws FleetError `UnknownPlacement`
  */
 export async function placeSealed(
   hub: KubeClient,
   { cluster, release, parameter }: Place,
-  value: string,
+  value: string | null,
   signal: AbortSignal,
 ): Promise<void> {
   const patch = { spec: { sealed: { [cluster]: { [parameter]: value } } } }
@@ -41,10 +58,7 @@ export async function placeSealed(
     await hub.patch({ apiVersion, kind: 'Placement', name: release }, patch, { type: 'merge', fieldManager: manager, signal })
   } catch (error) {
     if (!isKubeError(error, 'NotFound')) throw error
-    throw new FleetError(
-      'UnknownPlacement',
-      `There is no placement ${release} to put the value into. Place it first, or print the value with --print and put it into the placement's file.`,
-    )
+    throw unknownPlacement(release)
   }
 }
 
@@ -55,6 +69,8 @@ export interface Rotation {
   readonly resealed: number
   /** Values that are still sealed to an old key, or that cannot be read: they are to be sealed again by hand. */
   readonly left: readonly Place[]
+  /** The same of placements that do not go to the cluster now: to be sealed again before they do. */
+  readonly unplaced: readonly Place[]
 }
 
 /**
@@ -80,11 +96,14 @@ export async function rotateSealingKey(hub: KubeClient, cluster: string, now: Da
   )
   let resealed = 0
   let left: readonly Place[] = []
+  let unplaced: readonly Place[] = []
   const takeOver = async (signal: AbortSignal): Promise<boolean> => {
     const found = await hub.find<Cluster & KubeObject>({ apiVersion, kind: 'Cluster', name: cluster }, { signal })
     const report = found?.status?.report
     const old = await sealedToOthers(hub, cluster, present.key.kid, signal)
-    left = old.map(({ place }) => place)
+    const goesThere = ({ placement }: { readonly placement: Placement }) => found !== undefined && selects(placement, found)
+    unplaced = old.filter((one) => !goesThere(one)).map(({ place }) => place)
+    left = old.filter(goesThere).map(({ place }) => place)
     let taken = 0
     for (const { place, sealed } of old) {
       const offer = report?.sealing?.resealed?.find(
@@ -104,7 +123,7 @@ export async function rotateSealingKey(hub: KubeClient, cluster: string, now: Da
   } catch (error) {
     if (!(error instanceof FleetError)) throw error
   }
-  return { key: present.key.kid, resealed, left }
+  return { key: present.key.kid, resealed, left, unplaced }
 }
 
 async function sealedToOthers(
@@ -112,11 +131,11 @@ async function sealedToOthers(
   cluster: string,
   kid: string,
   signal: AbortSignal,
-): Promise<{ readonly place: Place; readonly sealed: string }[]> {
+): Promise<{ readonly placement: Placement; readonly place: Place; readonly sealed: string }[]> {
   const { items } = await hub.list<Placement & KubeObject>({ apiVersion, kind: 'Placement' }, { signal })
-  return items.flatMap(({ metadata, spec }) =>
-    Object.entries(spec.sealed?.[cluster] ?? {}).flatMap(([parameter, sealed]) =>
-      keyOf(sealed) === kid ? [] : [{ place: { cluster, release: metadata.name, parameter }, sealed }],
+  return items.flatMap((placement) =>
+    Object.entries(placement.spec.sealed?.[cluster] ?? {}).flatMap(([parameter, sealed]) =>
+      keyOf(sealed) === kid ? [] : [{ placement, place: { cluster, release: placement.metadata.name, parameter }, sealed }],
     ),
   )
 }

@@ -258,6 +258,9 @@ describe('a parameter', () => {
   })
 
   it('without a default needs a value', () => {
+    expect(messages(run([], { parameters: [{ ...host, secret: true }] }))).toEqual([
+      'ParameterMissing: The parameter host: it has no default and no value was given. It is secret: seal one with "muster seal".',
+    ])
     expect(messages(run([], { parameters: [host] }))).toEqual([
       'ParameterMissing: The parameter host: it has no default and no value was given. Give one under values: of a customization.',
     ])

@@ -134,7 +134,10 @@ class Run {
       give(sealed[name], { level: 'sealed' }, true)
     } else if (hidden.includes(name)) give(standIn, { level: 'sealed' }, true)
     if (given === undefined)
-      throw new OverlayError('ParameterMissing', 'it has no default and no value was given. Give one under values: of a customization.')
+      throw new OverlayError(
+        'ParameterMissing',
+        `it has no default and no value was given. ${secret ? 'It is secret: seal one with "muster seal".' : 'Give one under values: of a customization.'}`,
+      )
     return given
   }
 

@@ -53,6 +53,7 @@ export function inspectionText(bundle: ReadBundle): string {
     ['Permissions asked', permissionsOf(objects).map(permissionText)],
     ['Connections', connectionsOf(objects).map(connectionText)],
     ['Parameters', parameterLines(bundle)],
+    ['What a site may change', siteLines(bundle)],
     ['Health', bundle.health.map(healthRuleText)],
     ['Hooks', lines((config.hooks ?? []).map(({ object, events }) => [object, events.join(', ')]))],
     ['Left out', lines((config.leftOut ?? []).map(({ from, why }) => [from, why]))],
@@ -89,6 +90,15 @@ function parameterLines({ config: { charts = [] }, parameters: own }: ReadBundle
   )
   const rows = [...ownRows, ...chartRows]
   return rows.length === 0 ? [] : table(['COMPONENT', 'NAME', 'TYPE', 'VALUE', 'WHAT IT IS'], rows).split('\n')
+}
+
+/** Of a bundle that says so; where it says nothing, all parameters that are not secret, and nothing else. */
+function siteLines({ config: { siteOverlays } }: ReadBundle): string[] {
+  if (siteOverlays === undefined) return []
+  const { parameters, allow = [] } = siteOverlays
+  const settable = parameters === undefined ? 'parameters that are not secret' : parameters.map((name) => `parameter ${name}`)
+  const fields = allow.map(({ kind = 'any kind', name, path = 'anything' }) => [name === undefined ? kind : `${kind} ${name}`, path])
+  return [...[settable].flat(), ...lines(fields)]
 }
 
 function lines(rows: string[][]): string[] {

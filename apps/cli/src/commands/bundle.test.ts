@@ -117,11 +117,14 @@ describe('muster bundle', () => {
     const parameters = `parameters:
   - {name: team, schema: {type: string}, set: [{target: {kind: Pod}, path: 'metadata.labels["example.test/team"]'}]}
   - {name: password, schema: {type: string}, secret: true, set: [{target: {kind: Pod}, path: metadata.annotations.password}]}
+siteOverlays: {parameters: [team], allow: [{kind: Pod, path: metadata.labels}]}
 `
     await appendFile(join(folder, 'bundle.yaml'), parameters)
     const out = `oci:${join(dir, 'out')}`
     expect((await run('create', folder, '-o', out)).err).not.toContain('cannot')
-    expect((await run('inspect', out)).out).toMatch(/- +password +string +\(secret, to be given\)/)
+    const { out: inspected } = await run('inspect', out)
+    expect(inspected).toMatch(/- +password +string +\(secret, to be given\)/)
+    expect(inspected).toMatch(/What a site may change\n {2}parameter team\n {2}Pod +metadata\.labels\n/)
     const file = join(dir, 'placement.yaml')
     const overlay = (labels: string) => `
 apiVersion: muster.dev/v1alpha1

@@ -19,7 +19,11 @@ export async function releaseConsent(context: Context, name: string, options: Co
     const release = await member.find<Release & KubeObject>({ apiVersion, kind: 'Release', name }, { signal: context.signal })
     if (release === undefined) throw new Failure(`There is no release "${name}" in this cluster.`)
     const waits = release.status?.needsConsent
-    if (waits === undefined) throw new Failure(`Nothing of ${name} waits for consent here.`)
+    if (waits === undefined) {
+      if (options.reason !== undefined) throw new Failure(`Nothing of ${name} waits for consent here.`)
+      context.stdout.write(`Nothing of ${name} waits for consent here.\n`)
+      return
+    }
     const rows = waits.objects.map((one) => [one.kind, one.namespace ?? '-', one.name, one.uid ?? '-'])
     context.stdout.write(`${table(['KIND', 'NAMESPACE', 'NAME', 'UID'], rows)}\n`)
     if (waits.count > waits.objects.length) context.stdout.write(`and ${waits.count - waits.objects.length} more\n`)

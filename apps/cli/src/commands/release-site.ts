@@ -57,13 +57,20 @@ export async function releaseReconcile(context: Context, name: string, options: 
     await withSite(context, at, async (member) => {
       const before = await member.find<Release & KubeObject>({ apiVersion, kind: 'Release', name }, { signal: context.signal })
       if (before?.spec.site?.suspend !== undefined)
-        throw new Failure(`${name} is suspended (${before.spec.site.suspend.reason}). Resume it first: muster release resume.`)
+        throw new Failure(`${nameIn(before)} is suspended (${before.spec.site.suspend.reason}). Resume it first: muster release resume.`)
       const release = await said(context, member, name, { reconcileAt: now() })
-      const cluster = release.metadata.labels?.['muster.dev/cluster'] ?? ''
-      const standing = standingOf({ name, cluster, silent: false, release })
-      context.stdout.write(`${name} in ${cluster} is ${standing?.ready === true ? 'ready' : 'not ready'}: ${standing?.message ?? ''}\n`)
+      const standing = standingOf({ name, cluster: clusterOf(release), silent: false, release })
+      context.stdout.write(`${nameIn(release)} is ${standing?.ready === true ? 'ready' : 'not ready'}: ${standing?.message ?? ''}\n`)
     })
   }
+}
+
+function clusterOf({ metadata }: Release): string {
+  return metadata.labels?.['muster.dev/cluster'] ?? ''
+}
+
+function nameIn(release: Release): string {
+  return `${release.metadata.name} in ${clusterOf(release)}`
 }
 
 /** The clusters that are meant, or all that have the release and can be reached. */

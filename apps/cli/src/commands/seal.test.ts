@@ -57,6 +57,7 @@ describe('muster seal', () => {
     expect((await runHere('seal', 'password', '--release', 'shop')).code).toBe(2)
     expect((await runHere('seal', 'password', '--cluster', 'alpha', '--rotate')).code).toBe(2)
     expect((await runHere('seal', '--cluster', 'alpha', '--rotate', '--show-key')).code).toBe(2)
+    expect((await seal('--remove', '--from-file', file('value'))).code).toBe(2)
     expect((await runHere('seal', 'password', '--cluster', 'Alpha', '--release', 'shop')).code).toBe(2)
   })
 })

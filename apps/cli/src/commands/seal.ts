@@ -1,6 +1,10 @@
 import { isatty } from 'node:tty'
-import { placeSealed, rotateSealingKey, sealingKeyOf } from '@muster/fleet'
+import type { Placement } from '@muster/api'
+import type { BundleParameter } from '@muster/bundle'
+import { placeSealed, rotateSealingKey, sealedPlacement, sealingKeyOf } from '@muster/fleet'
+import { OciError } from '@muster/oci'
 import { maxValueBytes, type Place, type PublicSealingKey, readPublicKey, seal } from '@muster/seal'
+import { readNamedBundle } from '../bundles.ts'
 import { type Context, withCluster } from '../context.ts'
 import { Failure, UsageError } from '../errors.ts'
 import { ask } from '../passphrase.ts'
@@ -17,6 +21,7 @@ export interface SealOptions {
   readonly print: boolean
   readonly showKey: boolean
   readonly rotate: boolean
+  readonly remove: boolean
 }
 
 /** `muster seal PARAMETER --cluster C --release R`: seals a value that only that cluster can read, there and nowhere else. */
@@ -31,6 +36,7 @@ export async function sealValue(context: Context, parameter: string | undefined,
   if (parameter === undefined || release === undefined)
     throw new UsageError('Say what is sealed: muster seal PARAMETER --cluster NAME --release NAME.')
   const place = placeOf(cluster, release, parameter)
+  if (options.remove) return removeSealed(context, place, options)
   const given = options.key === undefined ? undefined : await keyFrom(options.key)
   if (given !== undefined && options.print) {
     context.stdout.write(`${await seal(await secretOf(context, place, options.fromFile), place, given)}\n`)
@@ -39,6 +45,7 @@ export async function sealValue(context: Context, parameter: string | undefined,
   await withCluster(context, 'hub', async (hub) => {
     // What can be found wrong is found before anybody types a secret.
     const key = given ?? (await sealingKeyOf(hub, cluster, context.signal))
+    if (!options.print) await demandSecretParameter(context, await sealedPlacement(hub, release, context.signal), parameter)
     const sealed = await seal(await secretOf(context, place, options.fromFile), place, key)
     if (options.print) {
       context.stdout.write(`${sealed}\n`)
@@ -47,6 +54,43 @@ export async function sealValue(context: Context, parameter: string | undefined,
     await placeSealed(hub, place, sealed, context.signal)
     context.stdout.write(`${parameter} is sealed to key ${key.kid} of ${cluster}, and in the placement of ${release}.\n`)
   })
+}
+
+async function removeSealed(context: Context, place: Place, { fromFile, key, print }: SealOptions): Promise<void> {
+  if (fromFile !== undefined || key !== undefined || print)
+    throw new UsageError('--remove takes no value: leave out --from-file, --key and --print.')
+  const { cluster, release, parameter } = place
+  await withCluster(context, 'hub', async (hub) => {
+    const { spec } = await sealedPlacement(hub, release, context.signal)
+    const sealed = Object.keys(spec.sealed?.[cluster] ?? {})
+    if (!sealed.includes(parameter))
+      throw new Failure(`The placement of ${release} has no value for ${parameter} of ${cluster}. It has: ${sealed.join(', ') || 'none'}.`)
+    await placeSealed(hub, place, null, context.signal)
+    context.stdout.write(`${parameter} of ${cluster} is no longer in the placement of ${release}.\n`)
+  })
+}
+
+/** A value for a parameter that the bundle does not have would be refused in the cluster, where it is noticed late. */
+async function demandSecretParameter(context: Context, { metadata, spec: { bundle } }: Placement, parameter: string): Promise<void> {
+  const parameters = await parametersOf(context, `${bundle.repository}@${bundle.digest}`)
+  const found = parameters?.find(({ name }) => name === parameter)
+  if (parameters === undefined || found?.secret === true) return
+  const what = `${metadata.name} ${bundle.version}`
+  if (found !== undefined)
+    throw new Failure(`The parameter ${parameter} of ${what} is not secret: say its value under customize: of the placement.`)
+  const secret = parameters.flatMap(({ name, secret: isSecret }) => (isSecret === true ? [name] : []))
+  throw new Failure(`${what} has no secret parameter ${parameter}. It has: ${secret.join(', ') || 'none'}.`)
+}
+
+/** None where the registry is away: the cluster looks at them again. */
+async function parametersOf(context: Context, reference: string): Promise<readonly BundleParameter[] | undefined> {
+  try {
+    return (await readNamedBundle(context, reference, {})).bundle.parameters
+  } catch (error) {
+    if (!(error instanceof OciError)) throw error
+    context.stderr.write(`Whether the bundle has this parameter is not known now: ${error.message}\n`)
+    return undefined
+  }
 }
 
 async function showKey(context: Context, cluster: string): Promise<void> {
@@ -58,10 +102,15 @@ async function showKey(context: Context, cluster: string): Promise<void> {
 async function rotate(context: Context, cluster: string): Promise<void> {
   await withCluster(context, 'hub', async (hub) => {
     const rotation = await rotateSealingKey(hub, cluster, new Date(), { signal: context.signal, deadlineMs: patienceMs })
-    context.stdout.write(`${cluster} has a new sealing key, ${rotation.key}; ${rotation.resealed} values are sealed anew to it.\n`)
+    const anew = rotation.resealed === 1 ? '1 value is' : `${rotation.resealed} values are`
+    context.stdout.write(`${cluster} has a new sealing key, ${rotation.key}; ${anew} sealed anew to it.\n`)
+    const named = (places: readonly Place[]) => places.map(({ release, parameter }) => `${release}/${parameter}`).join(', ')
+    if (rotation.unplaced.length > 0)
+      context.stdout.write(`Not placed there now, and to be sealed again before they are: ${named(rotation.unplaced)}.\n`)
     if (rotation.left.length === 0) return
-    const left = rotation.left.map(({ release, parameter }) => `${release}/${parameter}`).join(', ')
-    throw new Failure(`Seal these again, each with "muster seal": ${left}. The cluster does not run them, or cannot read them.`)
+    throw new Failure(
+      `Seal these again, each with "muster seal": ${named(rotation.left)}. The cluster does not run them, or cannot read them.`,
+    )
   })
 }
 
