@@ -114,11 +114,12 @@ export class Tenancy {
 
   /**
    * Keeps or takes away what was applied: as the tenant where its grants still are for the object, and as the agent itself where they are
-   * not any more. What is kept was within them when it was applied.
+   * not any more, or the tenant has no release left here. What is kept was within them when it was applied.
    */
   keeping(tenant: ReleaseTenant | undefined): ClusterApi {
-    const { client } = this.#options
-    if (tenant === undefined) return client
+    const { client, content } = this.#options
+    const channel = content()
+    if (tenant === undefined || (channel !== undefined && !tenantsOf(channel).has(tenant.name))) return client
     const as = this.#as(tenant)
     return writingAs(client, (ref) => (this.objection(tenant, [ref]) === undefined ? as : undefined))
   }
