@@ -1,4 +1,3 @@
-import { open } from 'node:fs/promises'
 import path from 'node:path'
 import { openKeyring } from '@muster/fleet'
 import {
@@ -15,7 +14,8 @@ import {
   withCertificates,
 } from '@muster/trust'
 import type { Context } from './context.ts'
-import { Failure, UsageError } from './errors.ts'
+import { UsageError } from './errors.ts'
+import { readGivenText } from './given-file.ts'
 import { passphraseOf } from './passphrase.ts'
 import { registryAccess } from './registry.ts'
 
@@ -116,22 +116,5 @@ async function readJson(file: string): Promise<unknown> {
 }
 
 async function readText(file: string, option: string): Promise<string> {
-  return (await readWhole(file, maxTextBytes, option)).toString('utf8')
-}
-
-/** A file, or standard input for `-`, up to a size. @throws Failure where it is larger */
-export async function readWhole(file: string, limit: number, option: string): Promise<Buffer> {
-  const handle = await open(file === '-' ? '/dev/stdin' : file)
-  try {
-    const chunks: Buffer[] = []
-    let size = 0
-    for await (const chunk of handle.createReadStream({ autoClose: false })) {
-      chunks.push(chunk as Buffer)
-      size += (chunk as Buffer).length
-      if (size > limit) throw new Failure(`What ${option} names is larger than ${limit} bytes, and was not read.`)
-    }
-    return Buffer.concat(chunks)
-  } finally {
-    await handle.close()
-  }
+  return readGivenText(file, { what: option, limit: maxTextBytes })
 }

@@ -13,7 +13,8 @@ import {
 import { descriptorOf, openArtifact } from '../artifact.ts'
 import type { Context } from '../context.ts'
 import { Failure } from '../errors.ts'
-import { openSigners, readWhole, type SigningOptions } from '../signing.ts'
+import { readGivenFile } from '../given-file.ts'
+import { openSigners, type SigningOptions } from '../signing.ts'
 import { type AttachedFormat, repositoryOf } from './sign.ts'
 
 export interface AttestOptions extends SigningOptions {
@@ -60,7 +61,7 @@ export async function attest(context: Context, reference: string, options: Attes
 
 async function readJson(file: string, limit: number, option: string): Promise<unknown> {
   try {
-    return parseBounded(await readWhole(file, limit, option), { limit, what: `What ${option} names` })
+    return parseBounded(await readGivenFile(file, { what: option, limit }), { limit, what: `What ${option} names` })
   } catch (cause) {
     if (cause instanceof TrustError) throw new Failure(`${cause.message} Give a JSON file, or - for standard input.`, { cause })
     throw cause

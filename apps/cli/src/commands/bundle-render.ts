@@ -7,10 +7,10 @@ import { printable, readNamedBundle } from '../bundles.ts'
 import { type Context, clientOf, withCluster } from '../context.ts'
 import { type Circumstances, customizedFor, siteLayersOf } from '../customizing.ts'
 import { Failure, UsageError } from '../errors.ts'
+import { readGivenText } from '../given-file.ts'
 import { type PlacementInFile, readPlacements } from '../placement-file.ts'
 import { plannedAsNew } from '../planned.ts'
 import { table } from '../table.ts'
-import { readTextFile } from '../text-file.ts'
 
 export interface BundleRenderOptions extends OpenOptions {
   readonly cluster: string
@@ -62,7 +62,7 @@ async function wantedByHub(context: Context, bundle: ReadBundle, options: Bundle
 /** A Placement in a file, and no instance: what pipelines look at before anything is placed. */
 async function wantedByFile(bundle: ReadBundle, options: BundleRenderOptions): Promise<Circumstances> {
   const file = options.file ?? ''
-  const placements = readPlacements(await readTextFile(file, 'a Placement'), file)
+  const placements = readPlacements(await readGivenText(file, { what: 'a Placement' }), file)
   const name = options.release ?? bundle.config.name
   const placement = placements.find(({ metadata }) => metadata.name === name) ?? only(placements, options.release)
   if (placement === undefined) throw new Failure(`${file} holds no Placement "${name}". Give the name of one with --release.`)

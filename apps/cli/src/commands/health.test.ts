@@ -79,6 +79,27 @@ describe('muster health', { timeout: 60_000 }, () => {
     expect((await typed(content)).code).toBe(2)
   })
 
+  it('ends with 2 and says what is wrong with a file that cannot be read, and nothing of an instance', async () => {
+    const judged = async (file: string) => typed(claim('Bound'), '-f', file)
+    const absent = path.join(dir, 'absent.yaml')
+    expect(await judged(absent)).toEqual({
+      code: 2,
+      said: `UsageError: ${absent} cannot be read (Kubernetes objects): there is no such file. Check the path.`,
+    })
+    expect(await judged(dir)).toMatchObject({ code: 2, said: expect.stringContaining('it is a folder. Give a file in it.') })
+    expect(await judged(path.join(dir, 'objects.yaml', 'x'))).toMatchObject({ code: 2, said: expect.stringContaining('is no folder') })
+    const rules = path.join(dir, 'large.yaml')
+    await writeFile(rules, Buffer.alloc(1024 * 1024 + 1, ' '))
+    expect(await typed(claim('Bound'), '--rules', rules)).toMatchObject({
+      code: 2,
+      said: expect.stringContaining('is larger than 1048576 bytes'),
+    })
+    expect(await typed(claim('Bound'), '--rules', absent)).toMatchObject({
+      code: 2,
+      said: expect.stringContaining('there is no such file'),
+    })
+  })
+
   it('judges custom resources by the rules of a bundle.yaml, and ends with 2 where a rule is no CEL', async () => {
     const cache = 'apiVersion: example.test/v1\nkind: Cache\nmetadata: {name: sessions}\nstatus: {ready: 1}\n'
     const rules = async (healthy: string) => {

@@ -4,7 +4,7 @@ import { type Health, HealthRules, health, nameOf, refOf } from '@muster/reconci
 import { printable } from '../bundles.ts'
 import type { Context } from '../context.ts'
 import { ExitCode, UsageError } from '../errors.ts'
-import { readWhole } from '../signing.ts'
+import { readGivenText } from '../given-file.ts'
 import { table } from '../table.ts'
 
 export interface HealthOptions {
@@ -21,7 +21,7 @@ const notHealthy = 1
 
 /**
  * `muster health -f FILE|-`: how objects are, by what they say of themselves, as `kubectl get -o yaml` printed them. No cluster is asked.
- * Exit code 1 where one is neither healthy nor suspended, 2 where a file holds no objects.
+ * Exit code 1 where one is neither healthy nor suspended, 2 where a file cannot be read or holds no objects.
  */
 export async function healthCommand(context: Context, options: HealthOptions): Promise<void> {
   if (options.filename.length === 0) throw new UsageError('Say which objects: -f FILE, or -f - for standard input.')
@@ -42,7 +42,7 @@ interface Judged {
 async function rulesOf(files: readonly string[]): Promise<HealthRule[]> {
   const rules = new Map<string, HealthRule>()
   for (const file of files) {
-    const text = (await readWhole(file, maxRulesBytes, '--rules')).toString('utf8')
+    const text = await readGivenText(file, { what: 'rules of health', limit: maxRulesBytes })
     const read = await asUsage(async () => readHealthRules(text, file))
     for (const rule of read.filter(({ kind, apiGroup }) => !rules.has(`${kind}.${apiGroup}`)))
       rules.set(`${rule.kind}.${rule.apiGroup}`, rule)
@@ -61,7 +61,7 @@ async function asUsage<T>(read: () => Promise<T>): Promise<T> {
 
 async function objectsOf(file: string): Promise<KubeObject[]> {
   const name = file === '-' ? 'standard input' : file
-  const text = (await readWhole(file, maxBytes, '-f')).toString('utf8')
+  const text = await readGivenText(file, { what: 'Kubernetes objects', limit: maxBytes })
   const objects = await asUsage(async () => parseLiveObjects(text, name))
   if (objects.length === 0) throw new UsageError(`${name} holds no object. Give what "kubectl get … -o yaml" prints.`)
   return objects

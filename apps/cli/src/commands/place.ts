@@ -5,9 +5,9 @@ import type { KubeClient, KubeObject } from '@muster/kube'
 import { bundleTags, channelOf } from '../bundles.ts'
 import { type Context, withCluster } from '../context.ts'
 import { Failure, UsageError } from '../errors.ts'
+import { readGivenText } from '../given-file.ts'
 import { type PlacementInFile, readPlacements } from '../placement-file.ts'
 import { registryAccess, writableRegistry } from '../registry.ts'
-import { readTextFile } from '../text-file.ts'
 
 const patienceMs = 5 * 60_000
 
@@ -43,7 +43,7 @@ export async function placeBundle(context: Context, name: string | undefined, op
 async function placeFile(context: Context, name: string | undefined, file: string, options: PlaceCommandOptions): Promise<void> {
   if (options.on !== undefined || options.nowhere || options.namespace !== undefined)
     throw new UsageError('With -f the file says where: leave out --on, --nowhere and --namespace, or change the file.')
-  const written = readPlacements(await readTextFile(file, 'a Placement'), file)
+  const written = readPlacements(await readGivenText(file, { what: 'a Placement' }), file)
   const [first, ...others] = written
   if (options.version !== undefined && others.length > 0)
     throw new UsageError(`${file} holds ${written.length} Placements: --version is for one. Write each version into the file.`)

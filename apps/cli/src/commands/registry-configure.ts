@@ -2,7 +2,7 @@ import { chmod, readFile, rename, writeFile } from 'node:fs/promises'
 import { parseRegistrySettings, registryOptions, settingsFile } from '@muster/host'
 import type { Context } from '../context.ts'
 import { daemonOf } from '../daemon.ts'
-import { Failure, UsageError } from '../errors.ts'
+import { UsageError } from '../errors.ts'
 import { registryAccess } from '../registry.ts'
 
 /** `muster registry configure` */
@@ -13,7 +13,7 @@ export async function configure(context: Context, file: string | undefined, { ch
     return
   }
   const text = await readSettings(file)
-  if (text === undefined) throw new Failure(`${file} is not there. Give the path of a file of settings.`)
+  if (text === undefined) throw new UsageError(`${file} is not there. Give the path of a file of settings.`)
   const settings = parseRegistrySettings(text, file)
   const { quotas, retention, upstreams, mirrors } = settings
   // Passwords and certificates that it names must be there: a registry that cannot read them does not start.

@@ -3,7 +3,7 @@ import { parseRegistrySettings, parseRetentionPolicy, type RetentionPolicy, sett
 import type { KubeClient, KubeObject } from '@muster/kube'
 import type { Need, Retained } from '@muster/oci'
 import { type Context, withCluster } from '../context.ts'
-import { Failure } from '../errors.ts'
+import { Failure, UsageError } from '../errors.ts'
 import { registryAccess, writableRegistry } from '../registry.ts'
 import { administering, printed } from '../registry-administration.ts'
 import { table } from '../table.ts'
@@ -36,7 +36,7 @@ export async function retain(context: Context, options: RetainOptions): Promise<
 async function policyOf(context: Context, file: string | undefined): Promise<RetentionPolicy> {
   if (file !== undefined) {
     const text = await readSettings(file)
-    if (text === undefined) throw new Failure(`${file} is not there. Give --policy the path of a file with rules.`)
+    if (text === undefined) throw new UsageError(`${file} is not there. Give --policy the path of a file with rules.`)
     return parseRetentionPolicy(text, file)
   }
   const place = settingsFile(context.state)

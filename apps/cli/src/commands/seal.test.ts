@@ -38,11 +38,12 @@ describe('muster seal', () => {
   })
 
   it.each([
-    ['what is no text', 'bytes', 'base64'],
-    ['what is too long', 'large', 'larger than 65536 bytes'],
-  ])('refuses %s', async (_, name, why) => {
+    ['what is no text', 'bytes', 1, 'base64'],
+    ['what is too long', 'large', 2, 'larger than 65536 bytes'],
+    ['a file that is not there', 'absent', 2, 'there is no such file'],
+  ])('refuses %s', async (_, name, failed, why) => {
     const { code, out, err } = await seal('--key', file('alpha.jwk'), '--from-file', file(name), '--print')
-    expect({ code, out }).toEqual({ code: 1, out: '' })
+    expect({ code, out }).toEqual({ code: failed, out: '' })
     expect(err).toContain(why)
   })
 

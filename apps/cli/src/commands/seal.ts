@@ -7,8 +7,8 @@ import { maxValueBytes, type Place, type PublicSealingKey, readPublicKey, seal }
 import { readNamedBundle } from '../bundles.ts'
 import { type Context, withCluster } from '../context.ts'
 import { Failure, UsageError } from '../errors.ts'
+import { readGivenFile } from '../given-file.ts'
 import { ask } from '../passphrase.ts'
-import { readWhole } from '../signing.ts'
 
 const patienceMs = 2 * 60_000
 const maxKeyBytes = 4096
@@ -145,7 +145,7 @@ async function secretOf(context: Context, { parameter }: Place, file = '-'): Pro
 }
 
 async function readText(file: string, limit: number, option: string): Promise<string> {
-  const bytes = await readWhole(file, limit, option)
+  const bytes = await readGivenFile(file, { what: option, limit })
   try {
     return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
   } catch (cause) {

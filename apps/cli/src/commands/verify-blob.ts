@@ -1,7 +1,8 @@
 import { open } from 'node:fs/promises'
 import { type Authority, type BlobArtifact, type IdentityRule, TrustError, type VerifiedBlob, verifyBlob } from '@muster/trust'
 import type { Context } from '../context.ts'
-import { Failure, UsageError } from '../errors.ts'
+import { UsageError } from '../errors.ts'
+import { readGivenFile, readGivenText } from '../given-file.ts'
 
 export interface VerifyBlobCommandOptions {
   readonly bundle: string
@@ -27,7 +28,7 @@ const chunkBytes = 1024 * 1024
 /** `muster verify blob FILE --bundle B …`: verifies a Sigstore bundle over a file. No socket is opened. */
 export async function verifyBlobCommand(context: Context, file: string, options: VerifyBlobCommandOptions): Promise<void> {
   const { authority, proofs } = await authorityOf(options)
-  const bundle = await readWhole(options.bundle, limits.bundle)
+  const bundle = await readGivenFile(options.bundle, { what: 'a Sigstore bundle', limit: limits.bundle })
   const verified = await verifyBlob(bundle, artifactOf(file), authority, { now: new Date(), signal: context.signal, proofs }).catch(
     (error: unknown) => {
       throw error instanceof TrustError && ['AuthorityInvalid', 'KeyUnreadable'].includes(error.code)
@@ -125,21 +126,7 @@ async function readJson(file: string): Promise<unknown> {
 }
 
 async function readText(file: string): Promise<string> {
-  return (await readWhole(file, limits.trust)).toString('utf8')
-}
-
-async function readWhole(file: string, limit: number): Promise<Buffer> {
-  const handle = await open(file)
-  try {
-    const buffer = Buffer.alloc(limit + 1)
-    let size = 0
-    for (let read = -1; read !== 0 && size <= limit; size += read)
-      read = (await handle.read(buffer, size, Math.min(chunkBytes, buffer.length - size))).bytesRead
-    if (size > limit) throw new Failure(`${file} is larger than ${limit} bytes, and was not read.`)
-    return Buffer.from(buffer.subarray(0, size))
-  } finally {
-    await handle.close()
-  }
+  return readGivenText(file, { what: 'what it is verified by', limit: limits.trust })
 }
 
 function reported({ identity, issuer, signedAt, digest, predicateType }: VerifiedBlob): object {

@@ -142,7 +142,7 @@ describe('muster verify', () => {
   })
 
   it.each([
-    [['oci:x', '--policy', '/nonexistent'], 1, /cannot be read/],
+    [['oci:x', '--policy', '/nonexistent'], 2, /cannot be read \(a policy\): there is no such file/],
     [['oci:x'], 2, /--policy FILE/],
     [['--policy', 'f'], 2, /missing required argument/],
   ])('of %j says what is wrong', async (args, expected, sentence) => {

@@ -1,7 +1,7 @@
 import { type EffectivePolicy, mergePolicies, type PolicySource, readPolicy, TrustError } from '@muster/trust'
 import { parseAllDocuments } from 'yaml'
 import { UsageError } from '../errors.ts'
-import { readTextFile } from '../text-file.ts'
+import { readGivenText } from '../given-file.ts'
 
 export interface PolicyOptions {
   /** Files with `TrustPolicy` and `EnclavePolicy` objects, in YAML or JSON. */
@@ -16,12 +16,12 @@ export interface LoadedPolicy {
   readonly names: readonly string[]
 }
 
-/** Reads and merges what a verification goes by. @throws UsageError for what is no policy; Failure where a file cannot be read */
+/** Reads and merges what a verification goes by. @throws UsageError for what is no policy, and where a file cannot be read */
 export async function loadPolicy({ policy: files = [], key }: PolicyOptions): Promise<LoadedPolicy> {
   if (files.length === 0 && key === undefined) throw new UsageError('Say what to verify by: --policy FILE, or --key FILE.')
   const sources: PolicySource[] = []
-  for (const file of files) sources.push(...readPolicies(await readTextFile(file, 'a policy'), file))
-  if (key !== undefined) sources.push(keyPolicy(key, await readTextFile(key, 'a key')))
+  for (const file of files) sources.push(...readPolicies(await readGivenText(file, { what: 'a policy' }), file))
+  if (key !== undefined) sources.push(keyPolicy(key, await readGivenText(key, { what: 'a public key' })))
   if (sources.length === 0) throw new UsageError(`${files.join(', ')} holds no rules of trust.`)
   try {
     return { policy: await mergePolicies(sources), names: sources.map(({ name }) => name) }
