@@ -7,6 +7,7 @@ import { ContentCache } from './content-cache.ts'
 import { HubClient } from './hub-client.ts'
 import { type Identity, keepIdentity, obtainIdentity, readBootstrap, userAgent } from './identity.ts'
 import type { Logger } from './logger.ts'
+import { type AgentState, metricsText } from './metrics.ts'
 import { nodeReport } from './nodes.ts'
 import { Probes } from './probes.ts'
 import { Puller } from './puller.ts'
@@ -43,7 +44,13 @@ const trimMs = 10 * 60_000
 export async function runAgent({ client, settings, clock, logger }: AgentOptions, signal: AbortSignal): Promise<void> {
   let ready = false
   let alive = (): boolean => true
-  const probes = new Probes({ ...settings.probes, ready: () => ready, alive: () => alive() })
+  let look = (): Pick<AgentState, 'generation' | 'askedMs' | 'releases'> => ({
+    generation: 0,
+    askedMs: 0,
+    releases: { ready: 0, other: 0 },
+  })
+  const metrics = (): string => metricsText({ views: client.views, ...look(), residentBytes: process.memoryUsage.rss() })
+  const probes = new Probes({ ...settings.probes, ready: () => ready, alive: () => alive(), metrics })
   await probes.listen()
   try {
     const identityOptions = { api: client, namespace: settings.namespace, agentVersion, clock, logger }
@@ -156,6 +163,7 @@ export async function runAgent({ client, settings, clock, logger }: AgentOptions
     })
     manager.add({ name: 'cache', run: (stop) => trimAll(cache, clock, stop) })
     ready = true
+    look = () => ({ generation: puller.generation, askedMs: puller.silentMs, releases: worker.releases.counts })
     alive = () => puller.silentMs < settings.pollMs + hangMs
     logger.info({ cluster: access.identity.cluster, generation: puller.generation, version: agentVersion }, 'the agent runs')
     await manager.run(signal)

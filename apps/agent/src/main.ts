@@ -16,7 +16,7 @@ for (const name of ['SIGTERM', 'SIGINT'] as const)
 
 try {
   const config = settings.kubeconfig === undefined ? await inClusterConfig({ env: process.env }) : await loadKubeconfig(settings.kubeconfig)
-  const client = new KubeClient(config, { userAgent: userAgent(agentVersion), fieldManager })
+  const client = new KubeClient(config, { userAgent: userAgent(agentVersion), fieldManager, silenceMs: settings.watchSilenceMs })
   await runAgent({ client, settings, clock: systemClock, logger }, stop.signal)
   client.close()
   logger.info({}, 'the agent has stopped')

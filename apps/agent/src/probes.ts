@@ -7,9 +7,11 @@ export interface ProbesOptions {
   readonly ready: () => boolean
   /** Whether its parts still move. */
   readonly alive: () => boolean
+  /** What `/metrics` says. */
+  readonly metrics: () => string
 }
 
-/** Answers the kubelet at `/healthz` and `/readyz`. Says nothing else to anybody. */
+/** Answers the kubelet at `/healthz` and `/readyz`, and a Prometheus at `/metrics`. Says nothing else to anybody. */
 export class Probes {
   readonly name = 'probes'
   readonly #options: ProbesOptions
@@ -19,6 +21,11 @@ export class Probes {
     this.#options = options
     this.#server = createServer({ requestTimeout: 5_000, maxHeaderSize: 8_192 }, (request, response) => {
       const path = request.url?.split('?')[0]
+      if (path === '/metrics') {
+        response.setHeader('content-type', 'text/plain; version=0.0.4; charset=utf-8')
+        response.end(options.metrics())
+        return
+      }
       const answer = path === '/healthz' ? options.alive() : path === '/readyz' ? options.ready() : undefined
       response.statusCode = answer === undefined ? 404 : answer ? 200 : 503
       response.end(answer === undefined ? 'not found\n' : answer ? 'ok\n' : 'not yet\n')

@@ -7,7 +7,9 @@ const schema = z.object({
   MUSTER_STORE: z.string().min(1).default('/var/lib/muster'),
   /** How often the channel is asked for, in milliseconds. */
   MUSTER_POLL_MS: z.coerce.number().int().min(100).max(3_600_000).default(2_000),
-  /** Where the kubelet's probes are answered. */
+  /** How long a watch of the API server may be silent before it is taken for dead, in milliseconds. */
+  MUSTER_WATCH_SILENCE_MS: z.coerce.number().int().min(1_000).max(3_600_000).default(150_000),
+  /** Where the kubelet's probes and a Prometheus are answered. */
   MUSTER_PROBE_HOST: z.string().default('0.0.0.0'),
   MUSTER_PROBE_PORT: z.coerce.number().int().min(0).max(65_535).default(8_081),
   MUSTER_LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
@@ -21,6 +23,7 @@ export interface Settings {
   readonly namespace: string
   readonly store: string
   readonly pollMs: number
+  readonly watchSilenceMs: number
   readonly probes: { readonly host: string; readonly port: number }
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error'
   readonly instance: string
@@ -34,6 +37,7 @@ export function readSettings(env: Readonly<Record<string, string | undefined>>):
     namespace: read.MUSTER_NAMESPACE,
     store: read.MUSTER_STORE,
     pollMs: read.MUSTER_POLL_MS,
+    watchSilenceMs: read.MUSTER_WATCH_SILENCE_MS,
     probes: { host: read.MUSTER_PROBE_HOST, port: read.MUSTER_PROBE_PORT },
     logLevel: read.MUSTER_LOG_LEVEL,
     instance: read.HOSTNAME,

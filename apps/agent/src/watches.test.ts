@@ -1,6 +1,6 @@
 import type { KubeClient, KubeObject, Selection } from '@muster/kube'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { Watches } from './watches.ts'
+import { observe, Watches } from './watches.ts'
 
 const kind = { apiVersion: 'v1', kind: 'ConfigMap' }
 const silent = { debug() {}, info() {}, warn() {}, error() {} }
@@ -76,5 +76,33 @@ describe('what is watched', () => {
     await vi.waitFor(() => expect(seen('shop')).toMatchObject({ uid: 'shop' }))
     watches.ensure([])
     expect(seen('shop')).toBe('unknown')
+  })
+})
+
+describe('pain 8, controllers eat memory', () => {
+  it('does not come about by large objects: what is kept of one is the same few bytes, however large it is', () => {
+    const judge = () => ({ state: 'Healthy', reason: 'Exists', message: '' }) as const
+    const object = (bytes: number): KubeObject => ({
+      ...kind,
+      metadata: {
+        name: 'settings',
+        namespace: 'shop',
+        uid: '00000000-0000-0000-0000-000000000000',
+        labels: { 'muster.dev/release': 'shop' },
+        annotations: { note: 'x'.repeat(bytes) },
+        managedFields: [
+          {
+            manager: 'muster-agent',
+            operation: 'Apply',
+            fieldsType: 'FieldsV1',
+            fieldsV1: { 'f:data': Object.fromEntries(Array.from({ length: bytes / 1_000 }, (_, at) => [`f:${at}`, {}])) },
+          },
+        ],
+      },
+      data: { value: 'x'.repeat(bytes) },
+    })
+    const [small, large] = [1_000, 1_000_000].map((bytes) => JSON.stringify(observe(object(bytes), judge)).length)
+    expect(large).toBe(small)
+    expect(large).toBeLessThan(500)
   })
 })

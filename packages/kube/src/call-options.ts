@@ -8,6 +8,8 @@ export interface ClientOptions {
   readonly fieldManager?: string
   readonly timeoutMs?: number
   readonly clock?: Clock
+  /** Longest time that a watch may be silent, in milliseconds. Default: 150,000; the server sends bookmarks about once a minute. */
+  readonly silenceMs?: number | undefined
   /**
    * Reads the configuration again, such as `() => loadKubeconfig(file)`: once a minute, and when the server refuses what is known.
    * Only its `ca` and `user` count; named files are read again without it.

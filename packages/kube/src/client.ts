@@ -21,6 +21,7 @@ import { type Query, resourcePath, withQuery } from './resource-path.ts'
 import { retryDelay } from './retry.ts'
 import { errorFromAnswer, isFieldConflict } from './status.ts'
 import { Transport } from './transport.ts'
+import type { View } from './view.ts'
 import { readWatch, type WatchEvent } from './watch-stream.ts'
 
 /** Time for one request with its repetitions, in milliseconds. */
@@ -62,12 +63,17 @@ export class KubeClient {
   readonly #fieldManager: string
   /** Namespace for objects that name none. */
   readonly namespace: string
+  /** Longest time that a watch may be silent, in milliseconds. */
+  readonly silenceMs: number
+  /** Views that are kept by way of this client, each as long as it runs. */
+  readonly views = new Set<View>()
 
   constructor(config: ClientConfig, options: ClientOptions = {}) {
     this.#clock = options.clock ?? systemClock
     this.#timeoutMs = options.timeoutMs ?? defaultTimeoutMs
     this.#fieldManager = options.fieldManager ?? 'muster'
     this.namespace = config.namespace ?? 'default'
+    this.silenceMs = options.silenceMs ?? defaultSilenceMs
     const { userAgent = 'muster', reread } = options
     this.#transport = new Transport(config, { userAgent, clock: this.#clock, bodyLimit, reread })
     this.#discovery = new Discovery((path) => this.raw('GET', path), this.#clock)
@@ -246,7 +252,7 @@ export class KubeClient {
       await this.#throwIfUnserved(what, response.statusCode ?? 0, body)
       throw errorFromAnswer({ doing, status: response.statusCode ?? 0, retryAfter: response.headers['retry-after'], body })
     }
-    const silenceMs = options.silenceMs ?? (() => defaultSilenceMs)
+    const silenceMs = options.silenceMs ?? (() => this.silenceMs)
     yield* readWatch<T>(response, { doing, lineLimit, silenceMs, clock: this.#clock, signal: options.signal })
   }
 

@@ -47,5 +47,6 @@ export {
 } from './object.ts'
 export type { InformerEvent } from './store.ts'
 export { TerminalError } from './terminal-error.ts'
+export type { View } from './view.ts'
 export type { WatchEvent } from './watch-stream.ts'
 export { type Priority, WorkQueue, type WorkQueueOptions } from './work-queue.ts'

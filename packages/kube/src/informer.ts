@@ -5,6 +5,7 @@ import { KubeError } from './error.ts'
 import { describe, type KubeObject, type Selection } from './object.ts'
 import { orAborted } from './or-aborted.ts'
 import { type InformerEvent, Store } from './store.ts'
+import type { View } from './view.ts'
 
 /** A fill that says nothing for so long, in milliseconds, is done by LIST: the server may not know WatchList. */
 const fillSilenceMs = 15_000
@@ -14,14 +15,14 @@ const steadyMs = 10_000
 const silentLimit = 2
 
 /** What the informer needs of a client. */
-export type InformerClient = Pick<KubeClient, 'pages' | 'watch'>
+export type InformerClient = Pick<KubeClient, 'pages' | 'watch'> & Partial<Pick<KubeClient, 'silenceMs' | 'views'>>
 
 export interface InformerOptions<T> extends Selection {
   /** What is kept of an object: the less, the less memory. Default: all but managedFields. */
   readonly project?: ((object: KubeObject) => T) | undefined
   /** Told of each failure of the watch (it goes on by itself) and of each listener that threw. */
   readonly onError?: ((error: unknown) => void) | undefined
-  /** Longest time that a watch may be silent, in milliseconds. The server sends bookmarks about once a minute. */
+  /** Longest time that a watch may be silent, in milliseconds. Default: as the client says. */
   readonly silenceMs?: number | undefined
   readonly backoff?: Backoff | undefined
   readonly clock?: Clock | undefined
@@ -31,7 +32,7 @@ export interface InformerOptions<T> extends Selection {
  * A live copy of all objects of a selection. An outage never empties it: it keeps what it knew until the server gives a complete new list.
  * Source: API concepts "Streaming lists" (KEP-3157), "Efficient detection of changes".
  */
-export class Informer<T = KubeObject> {
+export class Informer<T = KubeObject> implements View {
   readonly #client: InformerClient
   readonly #what: Selection
   readonly #clock: Clock
@@ -62,10 +63,14 @@ export class Informer<T = KubeObject> {
     this.#what = { apiVersion, kind, namespace, labelSelector, fieldSelector }
     this.#clock = options.clock ?? systemClock
     this.#backoff = options.backoff ?? connectionBackoff
-    this.#silenceMs = options.silenceMs ?? defaultSilenceMs
+    this.#silenceMs = options.silenceMs ?? client.silenceMs ?? defaultSilenceMs
     this.#project = options.project ?? (dropManagedFields as (object: KubeObject) => T)
     this.#onError = options.onError ?? (() => {})
     this.#store = new Store(this.#project)
+  }
+
+  get selection(): Selection {
+    return this.#what
   }
 
   /** What is watched, for messages. */
@@ -116,6 +121,7 @@ export class Informer<T = KubeObject> {
   async run(signal: AbortSignal): Promise<void> {
     if (this.#running) throw new KubeError('Config', `The informer of ${this.name} runs already. Start it once.`)
     this.#running = true
+    this.#client.views?.add(this)
     try {
       while (!signal.aborted) {
         const wait = await this.#round(signal)
@@ -123,6 +129,7 @@ export class Informer<T = KubeObject> {
       }
     } finally {
       this.#running = false
+      this.#client.views?.delete(this)
     }
   }
 

@@ -33,6 +33,11 @@ export class Releases {
     return this.#sorted
   }
 
+  get counts(): { readonly ready: number; readonly other: number } {
+    const ready = this.all().filter(({ outcome }) => outcome?.ready === true).length
+    return { ready, other: this.all().length - ready }
+  }
+
   /** Removes a release of which nothing is left. */
   drop(name: string): void {
     this.#byName.delete(name)

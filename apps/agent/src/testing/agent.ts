@@ -52,6 +52,7 @@ export class TestAgent {
       namespace: this.#namespace,
       store: this.#fleet.store,
       pollMs: 200,
+      watchSilenceMs: 150_000,
       probes: { host: '127.0.0.1', port: 0 },
       logLevel: 'error' as const,
       instance: 'agent-test',

@@ -31,8 +31,11 @@ export interface FaultyCluster {
   close(releases: readonly string[]): Promise<void>
 }
 
-/** @param config of another API server than the shared one */
-export async function openFaultyCluster(config?: ClientConfig): Promise<FaultyCluster> {
+/**
+ * @param config of another API server than the shared one
+ * @param env of the agent, over what it has in every test
+ */
+export async function openFaultyCluster(config?: ClientConfig, env: Readonly<Record<string, string>> = {}): Promise<FaultyCluster> {
   const id = randomBytes(4).toString('hex')
   const system = `agent-${id}`
   const directory = await mkdtemp(join(tmpdir(), 'faulty-cluster-'))
@@ -40,7 +43,7 @@ export async function openFaultyCluster(config?: ClientConfig): Promise<FaultyCl
   const client = new KubeClient(straight, { userAgent: 'agent-test', fieldManager: 'agent-test', timeoutMs: 60_000 })
   const { proxy, kubeconfig } = await proxyTo(straight, directory)
   const fleet = await TestFleet.start(`test-${id}`)
-  const agent = new AgentProcess({ kubeconfig, namespace: system, store: fleet.store })
+  const agent = new AgentProcess({ kubeconfig, namespace: system, store: fleet.store, env })
   const ask: FaultyCluster['eventually'] = async (what, test) => {
     const until = performance.now() + patienceMs
     for (;;) {
