@@ -6,6 +6,11 @@ export interface CallOptions {
   signal?: AbortSignal | undefined
 }
 
+export interface BlobOptions extends CallOptions {
+  /** Whoever reads is done with a chunk when it asks for the next, so its memory may be used again. Much faster for what is large. */
+  reuse?: boolean | undefined
+}
+
 export interface PutBlobOptions extends CallOptions {
   /** `content` verifies itself at its end, as that of every ContentSource does: it is not hashed a second time. */
   verified?: boolean | undefined
@@ -18,7 +23,7 @@ export interface ContentSource {
   /** @throws OciError `NotFound`, `DigestMismatch`, `InvalidManifest`, `TooLarge` */
   manifest(digest: string, options?: CallOptions): Promise<{ descriptor: Descriptor; bytes: Uint8Array }>
   /** Streamed. Throws `DigestMismatch` or `SizeMismatch` at the end: do not use what came before without reaching it. */
-  blob(descriptor: Descriptor, options?: CallOptions): AsyncIterable<Uint8Array>
+  blob(descriptor: Descriptor, options?: BlobOptions): AsyncIterable<Uint8Array>
   /** What refers to a manifest as its subject: signatures, SBOMs, attestations. Empty when nothing does. */
   referrers(digest: string, options?: CallOptions & { artifactType?: string | undefined }): Promise<Descriptor[]>
 }
@@ -28,7 +33,7 @@ export interface ContentTarget {
   hasManifest(digest: string, options?: CallOptions): Promise<boolean>
   hasBlob(descriptor: Descriptor, options?: CallOptions): Promise<boolean>
   putManifest(bytes: Uint8Array, mediaType: string, options?: CallOptions & { tag?: string | undefined }): Promise<Descriptor>
-  /** `content` may be opened more than once, to go on after an interruption. */
+  /** `content` may be opened more than once, to go on after an interruption. A chunk of it must not be kept: its memory is used again. */
   putBlob(descriptor: Descriptor, content: () => AsyncIterable<Uint8Array>, options?: PutBlobOptions): Promise<void>
   /** Takes a blob over from `source` without moving bytes, where both are the same registry. False: send it. */
   adopt?(descriptor: Descriptor, source: ContentSource, options?: CallOptions): Promise<boolean>

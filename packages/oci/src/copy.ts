@@ -130,7 +130,7 @@ class Copy {
   }
 
   async *#counted(descriptor: Descriptor, signal: AbortSignal): AsyncGenerator<Uint8Array> {
-    for await (const chunk of this.#source.blob(descriptor, { signal })) {
+    for await (const chunk of this.#source.blob(descriptor, { signal, reuse: true })) {
       this.#moved(descriptor, chunk.length)
       yield chunk
     }

@@ -40,7 +40,7 @@ export async function carry(inventory: Inventory, target: Store, options: CarryO
     else if (await target.adopt?.(descriptor, source, { signal })) moved.mounted += 1
     else {
       await demandThere(descriptor, source, signal)
-      await target.putBlob(descriptor, () => counted(source.blob(descriptor, { signal }), options), { signal, verified: true })
+      await target.putBlob(descriptor, () => counted(source.blob(descriptor, { signal, reuse: true }), options), { signal, verified: true })
       moved.blobs += 1
     }
     onMoved?.(moved)

@@ -2,6 +2,8 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 
 const everyBytes = 8 * 1024 * 1024
+/** So much is there always, where chunks are in memory that is used again; then there is nothing to collect. */
+const calmBytes = 16 * 1024 * 1024
 /** So much may be in flight; what is more was kept through several collections, and needs a whole one. */
 const inFlightBytes = 32 * 1024 * 1024
 
@@ -17,13 +19,14 @@ export function collector(): (bytes: number) => void {
   let since = 0
   let begun = false
   return (bytes) => {
-    // What starting the program took is given back once, before much is moved.
-    if (!begun) collect?.({ type: 'major', flavor: 'last-resort' })
-    begun = true
     since += bytes
     if (since < everyBytes) return
     since = 0
-    collect?.({ type: process.memoryUsage().arrayBuffers > inFlightBytes ? 'major' : 'minor' })
+    const { arrayBuffers } = process.memoryUsage()
+    if (arrayBuffers < calmBytes) return
+    // What starting the program took is given back once.
+    collect?.(begun ? { type: arrayBuffers > inFlightBytes ? 'major' : 'minor' } : { type: 'major', flavor: 'last-resort' })
+    begun = true
   }
 }
 

@@ -101,7 +101,7 @@ function manifestEntry({ descriptor, source }: Item): ArchiveEntry {
 }
 
 function blobEntry(descriptor: Descriptor, source: ContentSource): ArchiveEntry {
-  return { name: blobPath(descriptor), size: descriptor.size, open: (signal) => passing(source.blob(descriptor, { signal })) }
+  return { name: blobPath(descriptor), size: descriptor.size, open: (signal) => passing(source.blob(descriptor, { signal, reuse: true })) }
 }
 
 const passed = collector()

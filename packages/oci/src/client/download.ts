@@ -1,3 +1,4 @@
+import type { BlobOptions } from '../content.ts'
 import { verifyStream } from '../digest.ts'
 import { OciError } from '../errors.ts'
 import type { Descriptor } from '../manifest.ts'
@@ -9,20 +10,23 @@ export function downloadBlob(
   transport: Transport,
   repository: string,
   descriptor: Descriptor,
-  signal: AbortSignal | undefined,
+  options: BlobOptions,
 ): AsyncGenerator<Uint8Array> {
-  return verifyStream(resumed(transport, repository, descriptor, signal), descriptor, `${transport.options.host}/${repository}`)
+  return verifyStream(resumed(transport, repository, descriptor, options), descriptor, `${transport.options.host}/${repository}`)
 }
 
 /** A try that brings less is as good as none: else a registry that trickles would never be given up. */
 const progressBytes = 16 * 1024
+/** From so many on, a connection of its own is soon paid for. */
+const bulkBytes = 8 * 1024 * 1024
 
 async function* resumed(
   transport: Transport,
   repository: string,
   descriptor: Descriptor,
-  signal: AbortSignal | undefined,
+  options: BlobOptions,
 ): AsyncGenerator<Uint8Array> {
+  const { signal } = options
   const retries = transport.retries(signal)
   let offset = 0
   let sinceFailure = 0
@@ -35,6 +39,7 @@ async function* resumed(
         // Asked for as it is: a coding would change the bytes that the digest is over.
         headers: { 'accept-encoding': 'identity', ...(offset === 0 ? {} : { range: `bytes=${offset}-` }) },
         accept: [200, 206],
+        bulk: options.reuse === true && descriptor.size - offset >= bulkBytes,
         signal,
       })
       let skip = offset - startOf(answer)

@@ -102,7 +102,7 @@ async function sendBody(
     for await (const chunk of ownContent(body)) {
       if (early) return answered
       watchdog.arm()
-      if (!request.write(chunk) && !early) await writable(request)
+      await written(request, chunk)
       if (request.destroyed) return failure
       watchdog.disarm()
     }
@@ -112,15 +112,19 @@ async function sendBody(
   return answered
 }
 
-/** Waits until more can be written, or there is no more use in it. Its listeners go with it: an upload waits here many times. */
-function writable(request: ClientRequest): Promise<void> {
+/**
+ * Resolves when the bytes are on their way and their memory is free, or when there is no more use in it. Its listeners go with it: an
+ * upload waits here many times.
+ */
+function written(request: ClientRequest, bytes: Uint8Array): Promise<void> {
   return new Promise((resolve) => {
-    const events = ['drain', 'response', 'close'] as const
+    const events = ['response', 'close'] as const
     const done = (): void => {
       for (const event of events) request.off(event, done)
       resolve()
     }
     for (const event of events) request.on(event, done)
+    request.write(bytes, done)
   })
 }
 
@@ -219,7 +223,7 @@ class Watchdog {
 const slowestBytesPerSecond = 1024
 
 /** A peer that sends a byte now and then is never silent, and never done: over each time-out, it must send a little. */
-class Trickle {
+export class Trickle {
   readonly #outgoing: Outgoing
   #ms = 0
   #bytes = 0
@@ -251,7 +255,7 @@ export function describe(outgoing: Pick<Outgoing, 'method' | 'url'>): string {
 
 const certificateCodes = /^(?:CERT_|ERR_TLS_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_|HOSTNAME_MISMATCH|INVALID_CA|ERR_SSL)/
 
-function wireError(error: unknown, outgoing: Outgoing): unknown {
+export function wireError(error: unknown, outgoing: Outgoing): unknown {
   outgoing.signal?.throwIfAborted()
   if (error instanceof OciError || error instanceof ContentFailure) return error
   const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown'

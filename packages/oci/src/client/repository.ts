@@ -1,5 +1,5 @@
 import { once } from '../artifact.ts'
-import type { CallOptions, ContentSource, ContentTarget, PutBlobOptions } from '../content.ts'
+import type { BlobOptions, CallOptions, ContentSource, ContentTarget, PutBlobOptions } from '../content.ts'
 import { digestMismatch, digestOf, isDigest } from '../digest.ts'
 import { OciError } from '../errors.ts'
 import {
@@ -64,8 +64,8 @@ export class Repository implements ContentSource, ContentTarget {
     throw new OciError('NotFound', `${this.#place(reference)} does not exist. Check the name, or push it first.`)
   }
 
-  blob(descriptor: Descriptor, options: CallOptions = {}): AsyncIterable<Uint8Array> {
-    return downloadBlob(this.#transport, this.name, descriptor, options.signal)
+  blob(descriptor: Descriptor, options: BlobOptions = {}): AsyncIterable<Uint8Array> {
+    return downloadBlob(this.#transport, this.name, descriptor, options)
   }
 
   async referrers(digest: string, options: CallOptions & { artifactType?: string | undefined } = {}): Promise<Descriptor[]> {

@@ -1,7 +1,7 @@
 import type { FileHandle } from 'node:fs/promises'
 import type { ServerResponse } from 'node:http'
+import { blocks } from '../blocks.ts'
 import { OciError } from '../errors.ts'
-import { blocks } from './blocks.ts'
 import type { ByteRange } from './range.ts'
 
 /**

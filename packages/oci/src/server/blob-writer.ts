@@ -1,7 +1,7 @@
 import type { Hash } from 'node:crypto'
 import type { FileHandle } from 'node:fs/promises'
+import { blocks } from '../blocks.ts'
 import { syncData, writeAll } from '../disk.ts'
-import { blocks } from './blocks.ts'
 
 /** The disk begins to take what came when there is so much of it: what is left when the last byte has come is little to wait for. */
 const syncEveryBytes = 16 * 1024 * 1024
