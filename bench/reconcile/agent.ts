@@ -42,7 +42,8 @@ export class BenchAgent {
     return new BenchAgent(fleet, program, cluster)
   }
 
-  start(): void {
+  /** @param flags of Node, such as for a profile */
+  start(flags: readonly string[] = []): void {
     const env = {
       PATH: process.env['PATH'],
       KUBECONFIG: this.#cluster.kubeconfig,
@@ -52,7 +53,7 @@ export class BenchAgent {
       MUSTER_PROBE_PORT: '0',
       MUSTER_LOG_LEVEL: 'error',
     }
-    this.#child = spawn(process.execPath, [...small, this.#program], { env, stdio: ['ignore', 'ignore', 'inherit'] })
+    this.#child = spawn(process.execPath, [...small, ...flags, this.#program], { env, stdio: ['ignore', 'ignore', 'inherit'] })
   }
 
   async stop(): Promise<void> {

@@ -145,8 +145,7 @@ export async function runAgent({ client, settings, clock, logger }: AgentOptions
       },
       intervalMs: () => (worker.waitsAcross ? waitingIntervalMs : defaultIntervalMs),
       send: async (report, stop) => {
-        const hub = new HubClient({ url: access.identity.hubUrl, ca: access.identity.hubCa }, userAgent(agentVersion))
-        const { dependencies = [] } = await hub.report(report, access.identity, stop)
+        const { dependencies = [] } = await access.hub.report(report, access.identity, stop)
         if (remote.take(dependencies, clock.now())) worker.lookAgain()
       },
     })
@@ -173,13 +172,15 @@ export async function runAgent({ client, settings, clock, logger }: AgentOptions
   }
 }
 
-/** The identity in use, and the connection to the registry that it came with. */
+/** The identity in use, and the connections to hub and registry that it came with. */
 class Access {
   identity: Identity
+  hub: HubClient
   #registry: Registry
 
   constructor(identity: Identity) {
     this.identity = identity
+    this.hub = hubOf(identity)
     this.#registry = connect(identity)
   }
 
@@ -188,15 +189,20 @@ class Access {
   }
 
   renew(identity: Identity): void {
-    const before = this.#registry
+    this.close()
     this.identity = identity
+    this.hub = hubOf(identity)
     this.#registry = connect(identity)
-    before.close()
   }
 
   close(): void {
+    this.hub.close()
     this.#registry.close()
   }
+}
+
+function hubOf({ hubUrl, hubCa }: Identity): HubClient {
+  return new HubClient({ url: hubUrl, ca: hubCa }, userAgent(agentVersion))
 }
 
 function connect({ registry }: Identity): Registry {

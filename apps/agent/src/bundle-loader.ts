@@ -125,7 +125,7 @@ async function signedBundle(
     const signedBy = publishers === undefined ? [] : (await verifyArtifact(known, index.descriptor, { publishers, signal })).signedBy
     return { signedBy, bundle: await reading }
   } finally {
-    enough.abort()
+    enough.abort('no longer needed')
   }
 }
 

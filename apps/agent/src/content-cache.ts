@@ -138,11 +138,21 @@ export class ContentCache {
     if (path === undefined) return
     const partial = join(this.#dir, folder, `.partial-${randomUUID()}`)
     try {
-      await mkdir(join(this.#dir, folder), { recursive: true })
-      await writeFile(partial, content)
+      await this.#put(folder, partial, content)
       await rename(partial, path)
     } catch {
       await rm(partial, { force: true }).catch(() => undefined)
+    }
+  }
+
+  /** The folder is there but for the first time, or when somebody emptied the cache. */
+  async #put(folder: string, file: string, content: string | Uint8Array): Promise<void> {
+    try {
+      await writeFile(file, content)
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+      await mkdir(join(this.#dir, folder), { recursive: true })
+      await writeFile(file, content)
     }
   }
 

@@ -1,5 +1,5 @@
 import { X509Certificate } from 'node:crypto'
-import { request } from 'node:https'
+import { Agent, type AgentOptions, type RequestOptions, request } from 'node:https'
 import { type ClusterReport, type ReportAnswer, reportAnswerSchema } from '@muster/api'
 import * as z from 'zod'
 import { AgentError } from './error.ts'
@@ -63,6 +63,8 @@ const timeoutMs = 15_000
 export class HubClient {
   readonly #address: HubAddress
   readonly #userAgent: string
+  /** Those of the identity that reported last: a renewed one begins new ones. */
+  #connections: { readonly of: ClientIdentity; readonly agent: Agent } | undefined
 
   constructor(address: HubAddress, userAgent: string) {
     this.#address = address
@@ -74,17 +76,25 @@ export class HubClient {
     body: { readonly cluster: string; readonly token: string; readonly csr: string; readonly agentVersion: string },
     signal: AbortSignal,
   ): Promise<Joined> {
-    return this.#parse(joinedSchema, await this.#post('/v1/join', body, undefined, signal))
+    return this.#parse(joinedSchema, await this.#post('/v1/join', body, this.#once(undefined), signal))
   }
 
   /** @throws AgentError `HubUnreachable`, `HubRefused`, `HubBadResponse` */
   async renew(cluster: string, csr: string, identity: ClientIdentity, signal: AbortSignal): Promise<Renewed> {
-    return this.#parse(renewedSchema, await this.#post(`/v1/clusters/${encodeURIComponent(cluster)}/renew`, { csr }, identity, signal))
+    return this.#parse(
+      renewedSchema,
+      await this.#post(`/v1/clusters/${encodeURIComponent(cluster)}/renew`, { csr }, this.#once(identity), signal),
+    )
   }
 
   /** @throws AgentError `HubUnreachable`, `HubRefused`, `HubBadResponse` */
   async report(report: ClusterReport, identity: ClientIdentity, signal: AbortSignal): Promise<ReportAnswer> {
-    const text = await this.#post(`/v1/clusters/${encodeURIComponent(report.cluster)}/report`, report, identity, signal)
+    if (this.#connections?.of !== identity) {
+      this.close()
+      this.#connections = { of: identity, agent: new Agent({ keepAlive: true, maxFreeSockets: 1, ...this.#tls(identity) }) }
+    }
+    const { agent } = this.#connections
+    const text = await this.#post(`/v1/clusters/${encodeURIComponent(report.cluster)}/report`, report, { agent }, signal)
     return text === '' ? {} : this.#parse(reportAnswerSchema, text)
   }
 
@@ -96,8 +106,24 @@ export class HubClient {
     }
   }
 
-  async #post(path: string, body: unknown, identity: ClientIdentity | undefined, signal: AbortSignal): Promise<string> {
-    const { url, ca } = this.#address
+  /** A connection for one call. */
+  #once(identity: ClientIdentity | undefined): RequestOptions {
+    return { ...this.#tls(identity), agent: false }
+  }
+
+  /** Ends the connections that are kept. */
+  close(): void {
+    this.#connections?.agent.destroy()
+    this.#connections = undefined
+  }
+
+  #tls(identity: ClientIdentity | undefined): AgentOptions {
+    const { ca } = this.#address
+    return { ca, ...(identity === undefined ? {} : { cert: identity.certificate, key: identity.privateKey }), minVersion: 'TLSv1.2' }
+  }
+
+  async #post(path: string, body: unknown, connection: RequestOptions, signal: AbortSignal): Promise<string> {
+    const { url } = this.#address
     const target = new URL(path, url)
     const limited = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)])
     const { status, text } = await new Promise<{ status: number; text: string }>((resolve, reject) => {
@@ -112,11 +138,7 @@ export class HubClient {
         target,
         {
           method: 'POST',
-          ca,
-          ...(identity === undefined ? {} : { cert: identity.certificate, key: identity.privateKey }),
-          minVersion: 'TLSv1.2',
-          // A connection of its own each time: a renewed certificate is used at once.
-          agent: false,
+          ...connection,
           headers: { 'content-type': 'application/json', 'content-length': payload.length, 'user-agent': this.#userAgent },
           signal: limited,
         },

@@ -34,7 +34,8 @@ export class Reporter {
 
   /** Something changed that the hub should know. */
   changed(): void {
-    this.#wake.abort()
+    // To abort once more would make an error that nobody reads, for each change of each release.
+    if (!this.#wake.signal.aborted) this.#wake.abort()
   }
 
   async run(signal: AbortSignal): Promise<void> {

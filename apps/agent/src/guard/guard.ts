@@ -66,7 +66,7 @@ export class GuardKeeper implements Runnable {
 
   /** Something changed that the guard may have to follow. */
   changed(): void {
-    this.#wake.abort()
+    if (!this.#wake.signal.aborted) this.#wake.abort()
   }
 
   async run(signal: AbortSignal): Promise<void> {

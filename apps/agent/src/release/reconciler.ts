@@ -51,6 +51,7 @@ export class ReleaseReconciler {
   readonly #services: ReleaseServices
   readonly #wanted: () => Wanted | undefined
   readonly #changed: (runtime: ReleaseRuntime) => void
+  #entries: { readonly of: ChannelContent; readonly byName: ReadonlyMap<string, ChannelRelease> } | undefined
 
   constructor(services: ReleaseServices, wanted: () => Wanted | undefined, changed: (runtime: ReleaseRuntime) => void) {
     this.#services = services
@@ -64,10 +65,7 @@ export class ReleaseReconciler {
     if (wanted === undefined) return undefined
     const runtime = this.#services.releases.of(name)
     const site = this.#services.siteOverlays.of(name)
-    const entry = withSite(
-      wanted.content.releases.find((release) => release.name === name),
-      site,
-    )
+    const entry = withSite(this.#entry(wanted.content, name), site)
     runtime.driftPolicy = driftPolicyOf(entry?.settings)
     const signal = runtime.work(stop, targetOf(entry))
     try {
@@ -78,6 +76,13 @@ export class ReleaseReconciler {
       // Something newer is wanted: look again at once.
       return { requeueAfterMs: 0 }
     }
+  }
+
+  /** What the channel says of a release. */
+  #entry(content: ChannelContent, name: string): ChannelRelease | undefined {
+    if (this.#entries?.of !== content)
+      this.#entries = { of: content, byName: new Map(content.releases.map((release) => [release.name, release])) }
+    return this.#entries.byName.get(name)
   }
 
   async #pass(

@@ -287,6 +287,8 @@ export class TestFleet {
         )
       })
     })
+    // As the hub does: a connection lasts from one report to the next.
+    server.keepAliveTimeout = 65_000
     server.listen(0, '127.0.0.1')
     await once(server, 'listening')
     const address = server.address()

@@ -65,7 +65,8 @@ export class Transport {
     this.#pace = new Pace(options.limits, options.now)
     const host = options.host === 'docker.io' ? 'registry-1.docker.io' : options.host
     this.origin = new URL(`${options.plainHttp ? 'http' : 'https'}://${host}`)
-    const pool = { keepAlive: true, maxSockets: 16, maxFreeSockets: 4 }
+    // A burst of calls is answered by the connections of the one before: each new one costs both sides a handshake.
+    const pool = { keepAlive: true, maxSockets: 16, maxFreeSockets: 16 }
     this.#otherHttps = new HttpsAgent(pool)
     this.#otherHttp = new HttpAgent(pool)
     // Once: a system's certificates are more than a hundred, and take 15 ms to read.

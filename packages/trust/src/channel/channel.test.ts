@@ -53,6 +53,15 @@ describe('a channel', () => {
     expect(readChannelContent(channel)).toEqual(content)
   })
 
+  it('of 5,000 releases comes out as it went in, without taking long', () => {
+    const release = (at: number) => ({
+      name: `app-${String(at).padStart(4, '0')}`,
+      bundle: { repository: 'bundles/app', version: '1.0.0', digest: `sha256:${'3'.repeat(64)}`, size: 900 },
+    })
+    const many = { ...content, releases: Array.from({ length: 5000 }, (_, at) => release(at)) }
+    expect(verify({ channelBytes: signChannel(many, [channelA.privateKey]) }).content).toEqual(many)
+  })
+
   it('is verified from a root that is kept as text, too', () => {
     expect(verify({ trustedRoot: text(root1), rootBytes: [text(root1)] }).content).toEqual(content)
   })

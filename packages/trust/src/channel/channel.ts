@@ -1,10 +1,10 @@
-import { Metadata, MetadataKind, type Targets } from '@tufjs/models'
+import type { Metadata, Targets } from '@tufjs/models'
 import * as z from 'zod'
 import { refusing, TrustError } from '../errors.ts'
 import { type ChannelContent, musterSchema, targetsSchema, toContent, toMuster, toTargets } from './channel-content.ts'
 import {
+  channelMetadata,
   demandUnderstood,
-  jsonObject,
   metadataBytes,
   readCanonical,
   signaturesSchema,
@@ -37,20 +37,17 @@ const channelSchema = z.strictObject({
  */
 export function signChannel(content: ChannelContent, privateKeys: readonly string[]): Uint8Array {
   const bytes = refusing('ChannelMalformed', `The channel of ${content.cluster} cannot be written as it is.`, () => {
-    const metadata = Metadata.fromJSON(
-      MetadataKind.Targets,
-      jsonObject({
-        signatures: [],
-        signed: {
-          _type: 'targets',
-          spec_version: specVersion,
-          version: content.generation,
-          expires: toTufTime(content.expiresAt),
-          targets: toTargets(content),
-          muster: toMuster(content),
-        },
-      }),
-    )
+    const metadata = channelMetadata({
+      signatures: [],
+      signed: {
+        _type: 'targets',
+        spec_version: specVersion,
+        version: content.generation,
+        expires: toTufTime(content.expiresAt),
+        targets: toTargets(content),
+        muster: toMuster(content),
+      },
+    })
     signMetadata(metadata, privateKeys)
     return metadataBytes(metadata)
   })
@@ -141,7 +138,7 @@ function readChannel(bytes: Uint8Array): { readonly metadata: Metadata<Targets>;
   return refusing('ChannelMalformed', 'The channel is not in the form that Muster writes, or it is damaged.', () => {
     const json = channelSchema.parse(readCanonical(bytes, maxChannelBytes))
     const { version, expires, targets, muster } = json.signed
-    const metadata = Metadata.fromJSON(MetadataKind.Targets, jsonObject(json))
+    const metadata = channelMetadata(json)
     demandUnderstood(metadata, bytes)
     return { metadata, content: toContent(version, expires, targets, muster) }
   })

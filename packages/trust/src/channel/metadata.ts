@@ -1,4 +1,4 @@
-import { type Metadata, type Root, type Signature, type Targets, Signature as TufSignature } from '@tufjs/models'
+import { Metadata, MetadataKind, type Root, type Signature, TargetFile, Targets, Signature as TufSignature } from '@tufjs/models'
 import * as z from 'zod'
 import { keyId, publicKeyOf, signBytes } from '../keys/keys.ts'
 
@@ -16,6 +16,30 @@ type JsonObject = Parameters<typeof Metadata.fromJSON>[1]
 /** Plain data as the JSON that TUF's models take: without what is undefined. */
 export function jsonObject(value: object): JsonObject {
   return JSON.parse(JSON.stringify(value))
+}
+
+/** A channel as TUF's model of it. The library's own reading and writing copies all targets once more for each of them. */
+export function channelMetadata({ signatures, signed }: { readonly signatures: object; readonly signed: ChannelJson }): Metadata<Targets> {
+  const { targets, ...rest } = signed
+  const { signatures: given, signed: read } = Metadata.fromJSON(
+    MetadataKind.Targets,
+    jsonObject({ signatures, signed: { ...rest, targets: {} } }),
+  )
+  const files = Object.entries(targets).map(([name, target]) => [name, TargetFile.fromJSON(name, jsonObject(target))] as const)
+  return new Metadata(new ChannelTargets({ ...read, targets: Object.fromEntries(files) }), given)
+}
+
+interface ChannelJson {
+  readonly targets: Readonly<Record<string, object>>
+  readonly [field: string]: unknown
+}
+
+class ChannelTargets extends Targets {
+  override toJSON(): JsonObject {
+    const { version, specVersion, expires, unrecognizedFields } = this
+    const files = Object.entries(this.targets).map(([name, target]) => [name, target.toJSON()])
+    return { ...new Targets({ version, specVersion, expires, unrecognizedFields }).toJSON(), targets: Object.fromEntries(files) }
+  }
 }
 
 /** Times of TUF metadata: UTC, to the second (TUF specification, "File formats: general principles"). */
