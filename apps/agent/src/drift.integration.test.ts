@@ -140,6 +140,12 @@ describe('a difference that is meant', () => {
     await change({ tone: 'rude' })
     await eventually(async () => (await drift()).tolerated !== undefined)
     expect((await drift()).tolerated).toEqual([{ object: `ConfigMap/${shop}/greeting`, paths: ['/data/tone'] }])
+    const left = [
+      { what: 'ConfigMap greeting data.tone', owner: 'shop-team' },
+      { what: 'Deployment spec.template.spec.containers[*].resources', owner: 'system:serviceaccount:vpa:updater' },
+    ]
+    expect((await drift()).left).toEqual(left)
+    expect(release(await fleet.reported(() => true))?.drift).toMatchObject({ mode: 'correct', left })
     await change({ greeting: 'goodbye' })
     await eventually(async () => (await data())?.['greeting'] === 'hello')
     await placed({ drift: rules })

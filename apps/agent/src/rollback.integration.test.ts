@@ -91,7 +91,8 @@ describe('a version that does not become healthy in time', () => {
       ready: false,
       version: '1.0.0',
       digest: good.bundle.digest,
-      rollback: { version: '2.0.0', digest: bad.bundle.digest },
+      rollback: { version: '2.0.0', digest: bad.bundle.digest, to: { version: '1.0.0' }, reason: 'Progressing' },
+      since: expect.stringMatching(/Z$/),
     })
     expect(release(report)?.message).toMatch(/Version 2\.0\.0 did not become healthy within 3 s .* Version 1\.0\.0 runs again/)
     expect(await greeting()).toBe('good')

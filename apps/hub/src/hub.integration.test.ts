@@ -200,7 +200,8 @@ describe('a cluster', () => {
     await send({})
     const message = expect.stringContaining('has not taken this up yet')
     await status({ ready: 0, observedGeneration: changed.metadata.generation, conditions: [{ status: 'False', message }] })
-    const rollback = { version: '1.0.0', digest: bundle.digest, at: new Date().toISOString() }
+    const to = { version: '0.9.0', digest: bundle.digest }
+    const rollback = { ...to, version: '1.0.0', to, at: new Date().toISOString(), reason: 'Degraded', message: 'No pods.' }
     await send({ generation: next, releases: [{ ...healthy, ready: false, reason: 'RolledBack', rollback }] })
     await status({ ready: 0, rolledBack: [name] })
     await send({ generation: next })

@@ -1,6 +1,7 @@
 import * as z from 'zod'
 import { type apiVersion, conditionSchema, digestSchema, type KindDefinition, nameSchema, type ObjectMeta } from './kind.ts'
-import { fightSchema, waitingForSchema } from './release.ts'
+import { fightSchema, leftToOthersSchema, maxLeftToOthers, waitingForSchema } from './release.ts'
+import { driftModes } from './release-settings.ts'
 import { customizationReportSchema, maxCustomizations } from './site-overlay.ts'
 
 /** What the agent last reported of one release. The hub copies it, and adds nothing that it does not know. */
@@ -16,6 +17,16 @@ export const releaseReportSchema = z.object({
   message: z.string().max(4096),
   /** Corrections of drift since the agent first applied the release. */
   driftCorrected: z.int().min(0),
+  /** What is done about drift, how many differences were told and left, and what the placement leaves to others. */
+  drift: z
+    .object({
+      mode: z.enum(driftModes),
+      detected: z.int().min(0).optional(),
+      left: z.array(leftToOthersSchema).max(maxLeftToOthers).optional(),
+    })
+    .optional(),
+  /** Since when it is ready, or is not. */
+  since: z.iso.datetime().optional(),
   /** What is in force over the bundle, in order of precedence: what the site itself made different among it. */
   customizations: z.array(customizationReportSchema).max(maxCustomizations).optional(),
   /** True while an owned field differs from what was signed. */
@@ -27,7 +38,18 @@ export const releaseReportSchema = z.object({
   /** The site keeps it at this digest, whatever the hub wants. */
   held: z.object({ digest: digestSchema, version: z.string(), reason: z.string() }).optional(),
   /** The version that the channel wants and that failed: the last good one was taken back for it. */
-  rollback: z.object({ version: z.string(), digest: digestSchema, at: z.iso.datetime() }).optional(),
+  rollback: z
+    .object({
+      version: z.string(),
+      digest: digestSchema,
+      at: z.iso.datetime(),
+      /** What runs again. */
+      to: z.object({ version: z.string(), digest: digestSchema }),
+      /** Why it was not healthy: a reason of `Release`, and its message. */
+      reason: z.string(),
+      message: z.string().max(512),
+    })
+    .optional(),
   waitingFor: waitingForSchema.optional(),
   /** Others may write its objects until then, and drift is only told: by whose word and why. */
   breakGlass: z.object({ by: z.string().max(253), reason: z.string().max(1024), until: z.iso.datetime() }).optional(),

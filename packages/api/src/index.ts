@@ -27,7 +27,16 @@ export { cycleFrom, cycleOf, type DependencyFleet, dependenciesOf, dependencyCyc
 export { type EnclavePolicy, enclavePolicyKind, enclavePolicySpecSchema } from './enclave-policy.ts'
 export { apiVersion, type Condition, conditionSchema, digestSchema, type KindDefinition, nameSchema, type ObjectMeta } from './kind.ts'
 export { maxRolledBack, type Placement, placementKind, placementReasons, writtenPlacementSchema } from './placement.ts'
-export { type InventoryEntry, type Release, type ReleaseReason, releaseKind, releaseReasons, type WaitingFor } from './release.ts'
+export {
+  type InventoryEntry,
+  type LeftToOthers,
+  maxLeftToOthers,
+  type Release,
+  type ReleaseReason,
+  releaseKind,
+  releaseReasons,
+  type WaitingFor,
+} from './release.ts'
 export { type GoodVersion, maxShapeLength, type Rollback } from './release-rollback.ts'
 export {
   type ChosenCustomization,

@@ -24,6 +24,17 @@ const differenceSchema = z.object({ object: z.string(), paths: z.array(z.string(
 
 /** Another writes the same fields again and again, so that corrections are made ever more slowly. */
 export const fightSchema = differenceSchema.extend({ times: z.int().min(1), since: z.iso.datetime() })
+/** A difference that is meant, who answers for it, and until when. */
+export const leftToOthersSchema = z.object({
+  /** `ConfigMap shop/settings data["log.level"]` */
+  what: z.string().max(512),
+  owner: z.string().max(253),
+  until: z.iso.datetime().optional(),
+})
+export type LeftToOthers = z.infer<typeof leftToOthersSchema>
+/** How many of them are told. */
+export const maxLeftToOthers = 8
+
 /** What must come first, before a release goes on. */
 export const waitingForSchema = z.object({
   what: z.enum(['Wave', 'Dependency']),
@@ -97,6 +108,8 @@ const status = z.object({
         .max(10)
         .optional(),
       mode: z.enum(driftModes).optional(),
+      /** What the placement leaves to others. */
+      left: z.array(leftToOthersSchema).max(maxLeftToOthers).optional(),
       /** What differs now. */
       present: z.array(differenceSchema).max(10).optional(),
       fights: z.array(fightSchema).max(10).optional(),

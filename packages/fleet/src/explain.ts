@@ -1,5 +1,6 @@
 import type { ReleaseReason } from '@muster/api'
 import { adviceOf, type Circumstances, type Suggestion, unknownReason } from './explain-reasons.ts'
+import { driftOf, driftSentences } from './release-drift.ts'
 import { type ReleaseView, runningOf, standingOf } from './release-view.ts'
 
 /** A release told as a colleague would: each part one or more sentences. */
@@ -35,7 +36,7 @@ export function explainRelease(view: ReleaseView, now: Date): Explanation {
   if (standing === undefined) return notSeen(view, about)
   const glass = brokenGlass(view)
   const advice = isKnown(standing.reason) ? adviceOf[standing.reason] : unknownReason
-  const waits = [advice.waits, standing.message].filter((text) => text !== undefined && text !== '').join(' ')
+  const waits = [advice.waits, standing.message, waitedSince(view, now)].filter((text) => text !== undefined && text !== '').join(' ')
   const since = standing.since === undefined ? undefined : sinceText(standing.ready, standing.since, now)
   return {
     name,
@@ -49,6 +50,24 @@ export function explainRelease(view: ReleaseView, now: Date): Explanation {
     next: glass === undefined ? advice.next : `${glass} ${advice.next}`,
     can: glass === undefined ? advice.can(about) : [endGlass(about), ...advice.can(about)],
   }
+}
+
+/** What it waits for before it goes on, and since when. */
+function waitedSince({ release, report }: ReleaseView, now: Date): string | undefined {
+  const waiting = release === undefined ? report?.waitingFor : release.status?.waitingFor
+  if (waiting === undefined) return undefined
+  const seconds = Math.max(0, Math.round((now.getTime() - Date.parse(waiting.since)) / 1000))
+  return `It has waited for ${waiting.names.join(', ')} for ${ageText(seconds)} (since ${timeText(waiting.since)}).`
+}
+
+/** Which version was taken back, for which, when and why, and what has it tried again. */
+function wentBack({ release, report }: ReleaseView): string {
+  const own = release?.status?.rollback
+  const back = release === undefined ? report?.rollback && { ...report.rollback, from: report.rollback } : own
+  if (back === undefined) return ''
+  const { from, to, at, reason, message } = back
+  const why = message.endsWith('.') ? message : `${message}.`
+  return ` At ${timeText(at)} it went back from version ${from.version} (${shortDigest(from.digest)}) to ${to.version} (${shortDigest(to.digest)}), as that was not healthy in time (${reason}): ${why} That version is tried again once something else was, or with other settings.`
 }
 
 /** Where somebody broke glass for it. */
@@ -94,11 +113,15 @@ function whatItIs(view: ReleaseView): string {
   if (running === undefined) return `Nothing of it was applied whole yet.${source}`
   const signers = running.signedBy.length === 0 ? '' : `, signed by ${running.signedBy.join(' and ')}`
   const { inventory, drift } = release?.status ?? {}
+  const about = driftOf(view)
   const made = inventory === undefined ? '' : ` It has ${inventory.length} ${inventory.length === 1 ? 'object' : 'objects'}.`
-  const corrected = drift?.corrected ?? view.report?.driftCorrected ?? 0
+  const { corrected } = about
   const last = drift?.lastAt === undefined ? '' : `, the last time at ${timeText(drift.lastAt)} (${drift.lastObject ?? 'an object'})`
   const put = corrected === 0 ? '' : ` Drift was put back ${corrected === 1 ? 'once' : `${corrected} times`}${last}.`
-  return `Version ${running.version} (${shortDigest(running.digest)}) runs${signers}.${made}${put}${source}`
+  const told = driftSentences(about)
+    .map((sentence) => ` ${sentence}`)
+    .join('')
+  return `Version ${running.version} (${shortDigest(running.digest)}) runs${signers}.${made}${put}${told}${wentBack(view)}${source}`
 }
 
 function whatIsWanted({ placement, release, cluster }: ReleaseView): string {

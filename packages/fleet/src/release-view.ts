@@ -53,7 +53,7 @@ export interface Standing {
   readonly ready: boolean
   readonly reason: string
   readonly message: string
-  /** Since when it is ready, or is not. ISO 8601; absent where only a report says it. */
+  /** Since when it is ready, or is not. ISO 8601; absent where that is not known. */
   readonly since?: string
 }
 
@@ -64,7 +64,14 @@ export function standingOf({ release, report, silent }: ReleaseView): Standing |
     const { status, reason, message, lastTransitionTime } = condition
     return { ready: status === 'True', reason, message, since: lastTransitionTime }
   }
-  return report && { ready: report.ready && !silent, reason: report.reason, message: report.message }
+  return (
+    report && {
+      ready: report.ready && !silent,
+      reason: report.reason,
+      message: report.message,
+      ...(report.since === undefined || (report.ready && silent) ? {} : { since: report.since }),
+    }
+  )
 }
 
 /** What runs: the version that was last applied whole. */

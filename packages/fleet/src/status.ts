@@ -1,4 +1,5 @@
-import { type Cluster, type CustomizationReport, clusterReasons, type NodeReport, type ReleaseReport } from '@muster/api'
+import { type Cluster, type CustomizationReport, clusterReasons, type DriftMode, type NodeReport, type ReleaseReport } from '@muster/api'
+import { driftRemarks } from './release-drift.ts'
 
 /** A cluster is shown as silent when its last report is older than this, in seconds. */
 const silentAfter = 30
@@ -14,6 +15,10 @@ export interface ReleaseStatus {
   readonly message: string
   /** `none`, `corrected 3×`, `present` while a difference is not yet corrected, `fought over` while another writes it again and again. */
   readonly drift: string
+  /** What is done about it there, where the cluster says. */
+  readonly driftMode?: DriftMode
+  /** What of it deserves a sentence: what is left to others, and that it is only told. */
+  readonly driftRemarks: readonly string[]
   /** What is in force over the bundle there. */
   readonly customizations: readonly CustomizationReport[]
   /** What the site or the hub has said of it, in a sentence. */
@@ -76,6 +81,8 @@ function clusterStatus(cluster: Cluster, now: Date): ClusterStatus {
       customizations: release.customizations ?? [],
       ...saidOf(release),
       drift: driftOf(release),
+      ...(release.drift === undefined ? {} : { driftMode: release.drift.mode }),
+      driftRemarks: driftRemarks(release),
     })),
   }
 }

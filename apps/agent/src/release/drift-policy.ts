@@ -1,11 +1,16 @@
-import type { DriftMode, ReleaseSettings } from '@muster/api'
+import { type DriftMode, type LeftToOthers, maxLeftToOthers, type ReleaseSettings } from '@muster/api'
 import { parsePath, type Tolerance } from '@muster/reconcile'
 
 /** What is done about drift of a release. */
 export interface DriftPolicy {
   readonly mode: DriftMode
   readonly tolerances: readonly Tolerance[]
+  /** The first of them, as they are told. */
+  readonly left: readonly LeftToOthers[]
 }
+
+/** Of what is told of one of them, in characters. */
+const maxWhat = 512
 
 /** Where a placement says nothing. */
 export const defaultMode: DriftMode = 'correct'
@@ -25,7 +30,22 @@ export function driftPolicyOf({ drift }: Pick<ReleaseSettings, 'drift'> = {}): D
   const controlled = (drift?.controllers ?? []).flatMap(({ kind, namespace, name, paths, user }) =>
     paths.map((path): Tolerance => ({ kind, namespace, name, path: parsePath(path), owner: user })),
   )
-  return { mode: drift?.mode ?? defaultMode, tolerances: [...ignored, ...controlled] }
+  return { mode: drift?.mode ?? defaultMode, tolerances: [...ignored, ...controlled], left: leftToOthers(drift) }
+}
+
+function leftToOthers(drift: ReleaseSettings['drift']): LeftToOthers[] {
+  const named = (of: Pick<Tolerance, 'kind' | 'namespace' | 'name'>, what: string) =>
+    [of.kind ?? 'all objects', [of.namespace, of.name].filter((part) => part !== undefined).join('/'), what]
+      .filter((part) => part !== '')
+      .join(' ')
+      .slice(0, maxWhat)
+  const ignored = (drift?.ignore ?? []).map(
+    ({ path, owner, until, ...of }): LeftToOthers => ({ what: named(of, path), owner, ...(until === undefined ? {} : { until }) }),
+  )
+  const controlled = (drift?.controllers ?? []).map(
+    ({ paths, user, ...of }): LeftToOthers => ({ what: named(of, paths.join(', ')), owner: user }),
+  )
+  return [...ignored, ...controlled].slice(0, maxLeftToOthers)
 }
 
 /** When the next of the tolerances ends, in milliseconds since 1970; nothing where none does. */

@@ -1,4 +1,4 @@
-import type { Release } from '@muster/api'
+import type { LeftToOthers, Release } from '@muster/api'
 import { type Drift, managersOf, nameOf, pathsOf } from '@muster/reconcile'
 import type { Fight } from '../corrections.ts'
 
@@ -9,7 +9,14 @@ export type DriftTally = Pick<Status, 'corrected' | 'detected' | 'lastAt' | 'las
 export type Difference = NonNullable<Status['present']>[number]
 
 /** What of a status is remembered. */
-export function tallyOf({ mode: _mode, present: _present, fights: _fights, tolerated: _tolerated, ...tally }: Status): DriftTally {
+export function tallyOf({
+  mode: _mode,
+  left: _left,
+  present: _present,
+  fights: _fights,
+  tolerated: _tolerated,
+  ...tally
+}: Status): DriftTally {
   return tally
 }
 
@@ -64,6 +71,7 @@ export function shownDrift(
   tally: DriftTally,
   now: {
     readonly mode: Status['mode']
+    readonly left: readonly LeftToOthers[]
     readonly drifting: ReadonlyMap<string, Difference>
     readonly fights: ReadonlyMap<string, readonly Fight[]>
     readonly yielded: ReadonlyMap<string, readonly string[]>
@@ -83,6 +91,7 @@ export function shownDrift(
   return {
     ...tally,
     ...(now.mode === undefined ? {} : { mode: now.mode }),
+    ...(now.left.length === 0 ? {} : { left: [...now.left] }),
     ...(present.length === 0 ? {} : { present: present.slice(0, maxListed) }),
     ...(fights.length === 0 ? {} : { fights: fights.slice(0, maxListed) }),
     ...(tolerated.length === 0 ? {} : { tolerated: tolerated.slice(0, maxListed) }),

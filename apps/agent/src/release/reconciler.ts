@@ -190,6 +190,12 @@ export class ReleaseReconciler {
 
   #tell(runtime: ReleaseRuntime, outcome: Outcome, { releases }: ChannelContent): void {
     const entry = releases.find(({ name }) => name === runtime.name)
+    const before = this.#services.objects.get(runtime.name)?.conditions.find(({ type }) => type === 'Ready')
+    // What was so before a restart is so since then.
+    const goesOn =
+      runtime.outcome === undefined ? before?.status === (outcome.ready ? 'True' : 'False') : runtime.outcome.ready === outcome.ready
+    if (!goesOn) runtime.since = this.#services.clock.now().toISOString()
+    else runtime.since ??= before?.lastTransitionTime
     runtime.outcome = outcome
     runtime.outcomeOf = entry && saidOf(entry)
     runtime.readyDigest = outcome.ready ? runtime.applied?.digest : undefined

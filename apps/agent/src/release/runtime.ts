@@ -25,6 +25,7 @@ import type { Wishes } from './handover.ts'
 import type { Obeyed, Suspension } from './obey.ts'
 
 const maxFightsTold = 5
+const maxRollbackMessage = 512
 
 /** How a release stands: what its condition `Ready` says. */
 export interface Outcome {
@@ -168,6 +169,8 @@ export class ReleaseRuntime {
   /** Applies that failed in a row. */
   failures = 0
   outcome: Outcome | undefined
+  /** Since when it is ready, or is not. */
+  since: string | undefined
   /** What the channel said of it when that was found; see `saidOf`. */
   outcomeOf: string | undefined
   /** What the hub was last told of it, as text. */
@@ -280,7 +283,8 @@ export class ReleaseRuntime {
 
   /** Drift as it is shown in status. */
   get shownDrift(): ReturnType<typeof shownDrift> {
-    return shownDrift(this.drift, { mode: this.driftPolicy.mode, drifting: this.drifting, fights: this.fights, yielded: this.yielded })
+    const { mode, left } = this.driftPolicy
+    return shownDrift(this.drift, { mode, left, drifting: this.drifting, fights: this.fights, yielded: this.yielded })
   }
 
   /** Notes what is waited for, and since when. What comes in between, such as a look at the site's policies after a restart, ends no wait. */
@@ -335,16 +339,26 @@ export class ReleaseRuntime {
       reason: outcome?.reason ?? 'Progressing',
       message: (outcome?.message ?? 'The agent has just started.').slice(0, 4000),
       driftCorrected: this.drift.corrected,
+      drift: driftReport(this.drift, this.driftPolicy),
+      ...(this.since === undefined ? {} : { since: this.since }),
       ...(this.customizations.length === 0 ? {} : { customizations: [...this.customizations] }),
       drifted: this.drifting.size > 0,
       ...(this.suspended === undefined ? {} : { suspended: this.suspended }),
       ...(this.held === undefined ? {} : { held: { ...this.held, version: this.held.version ?? 'unknown' } }),
       ...(this.fights.size === 0 ? {} : { fights: this.shownDrift.fights?.slice(0, maxFightsTold) ?? [] }),
-      ...(this.rollback === undefined ? {} : { rollback: { ...this.rollback.from, at: this.rollback.at } }),
+      ...(this.rollback === undefined ? {} : { rollback: rollbackReport(this.rollback) }),
       ...(this.waitingFor === undefined ? {} : { waitingFor: this.waitingFor }),
       ...(open === undefined ? {} : { breakGlass: open }),
     }
   }
+}
+
+function driftReport({ detected }: DriftTally, { mode, left }: DriftPolicy): NonNullable<ReleaseReport['drift']> {
+  return { mode, ...(detected === undefined ? {} : { detected }), ...(left.length === 0 ? {} : { left: [...left] }) }
+}
+
+function rollbackReport({ from, to, at, reason, message }: Rollback): NonNullable<ReleaseReport['rollback']> {
+  return { ...from, to, at, reason, message: message.slice(0, maxRollbackMessage) }
 }
 
 /** The reason with which work ends that something newer has overtaken. */

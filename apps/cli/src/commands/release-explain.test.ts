@@ -1,4 +1,4 @@
-import { type Placement, type Release, type ReleaseReason, releaseReasons } from '@muster/api'
+import { type Placement, type Release, type ReleaseReason, type ReleaseReport, releaseReasons } from '@muster/api'
 import { explainRelease, releaseViews } from '@muster/fleet'
 import type { Command } from 'commander'
 import { describe, expect, it } from 'vitest'
@@ -33,6 +33,21 @@ function explained(reason: string, message: string, ready = false) {
   const [view] = releaseViews({ clusters: [], placements: [], releases: new Map([['alpha', [release(reason, message, ready)]]]), now })
   if (view === undefined) throw new Error('there is no view')
   return explainRelease(view, now)
+}
+
+/** Of a release whose cluster answers. */
+function told(more: Partial<NonNullable<Release['status']>>) {
+  const one = release('Progressing', 'On its way.')
+  const releases = new Map([['alpha', [{ ...one, status: { ...one.status, ...more } }]]])
+  const [view] = releaseViews({ clusters: [], placements: [], releases, now })
+  return view && explainRelease(view, now)
+}
+
+/** Of one of which only the hub knows. */
+function reported(more: Partial<ReleaseReport>) {
+  const said = { name: 'shop', version: '1.0.0', digest: digest('a'), signedBy: ['publisher'], ready: false, reason: 'Progressing' }
+  const report = { ...said, message: 'On its way.', driftCorrected: 0, drifted: false, ...more }
+  return explainRelease({ name: 'shop', cluster: 'alpha', silent: false, report, reportAgeSeconds: 3 }, now)
 }
 
 /** What is waited for, by reason: a reason that is added must be explained, and looked at here. */
@@ -96,6 +111,32 @@ What you can do     muster kubectl alpha -- get events -n shop         what Kube
     for (const line of explanationText(one).split('\n')) expect(line.length).toBeLessThanOrEqual(150)
   })
 
+  it('says for what it waits, and since when', () => {
+    const waitingFor = { what: 'Wave' as const, names: ['Deployment shop/db'], since: '2026-01-01T12:05:30Z' }
+    const text = 'It has waited for Deployment shop/db for 120 s (since 2026-01-01 12:05:30 UTC).'
+    for (const one of [told({ waitingFor }), reported({ waitingFor })]) expect(one?.waits).toContain(text.replace('120 s', '2 min'))
+  })
+
+  it('says from which version it went back to which, when and why, and what has that tried again', () => {
+    const [from, to] = [
+      { version: '1.1.0', digest: digest('b') },
+      { version: '1.0.0', digest: digest('a') },
+    ]
+    const why = { at: '2026-01-01T12:03:30Z', reason: 'Degraded', message: 'Deployment shop/web: no pods' }
+    const said =
+      'At 2026-01-01 12:03:30 UTC it went back from version 1.1.0 (sha256:bbbbbbbbbbbb) to 1.0.0 (sha256:aaaaaaaaaaaa), as that was not healthy in time (Degraded): Deployment shop/web: no pods. That version is tried again once something else was, or with other settings.'
+    expect(told({ rollback: { key: 'k', from, to, ...why } })?.is).toContain(said)
+    expect(reported({ rollback: { ...from, to, ...why } })?.is).toContain(said)
+  })
+
+  it('says what is done about drift, how often, and what is left to whom', () => {
+    const left = [{ what: 'ConfigMap shop/web data["log.level"]', owner: 'shop-team', until: '2026-12-24T00:00:00Z' }]
+    const said =
+      'What others change of it is told and left as it is (drift.mode: detect). ConfigMap shop/web data["log.level"] is left to others: shop-team answers for that, until 2026-12-24T00:00:00Z.'
+    expect(told({ drift: { corrected: 2, mode: 'detect', left } })?.is).toContain(said)
+    expect(reported({ drift: { mode: 'detect', left } })?.is).toContain(said)
+  })
+
   it('says of a reason that it does not know what the agent said', () => {
     expect(explained('Tomorrow', 'Something new.')).toMatchObject({ reason: 'Tomorrow', waits: 'Something new.' })
   })
@@ -122,7 +163,7 @@ What you can do     muster kubectl alpha -- get events -n shop         what Kube
   it('is listed by cluster, with what is wanted beside what runs', () => {
     const releases = new Map([['alpha', [release('Progressing', 'on its way')]]])
     expect(releaseTable(releaseViews({ clusters: [], placements: [], releases, now }), now)).toBe(
-      'CLUSTER   RELEASE   WANTED   RUNS    READY   REASON        FOR\nalpha     shop      1.1.0    1.0.0   no      Progressing   4 min',
+      'CLUSTER   RELEASE   WANTED   RUNS    READY   REASON        FOR     DRIFT\nalpha     shop      1.1.0    1.0.0   no      Progressing   4 min   -, 2× put back',
     )
   })
 

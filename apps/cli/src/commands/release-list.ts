@@ -1,4 +1,4 @@
-import { ageText, type ReleaseView, runningOf, standingOf } from '@muster/fleet'
+import { ageText, driftOf, driftText, type ReleaseView, runningOf, standingOf } from '@muster/fleet'
 import type { Context } from '../context.ts'
 import { readReleases, type WhereOptions } from '../releases.ts'
 import { table } from '../table.ts'
@@ -22,6 +22,9 @@ function plain(view: ReleaseView): object {
     wanted: placement?.spec.bundle ?? release?.spec.bundle,
     running: runningOf(view),
     standing: standingOf(view),
+    drift: driftOf(view),
+    waitingFor: release?.status?.waitingFor ?? view.report?.waitingFor,
+    rollback: release?.status?.rollback ?? view.report?.rollback,
     silent,
     reportAgeSeconds,
   }
@@ -35,7 +38,16 @@ export function releaseTable(views: readonly ReleaseView[], now: Date): string {
     const since =
       standing?.since === undefined ? '-' : ageText(Math.max(0, Math.round((now.getTime() - Date.parse(standing.since)) / 1000)))
     const ready = view.silent && view.release === undefined ? 'unknown' : standing?.ready === true ? 'yes' : 'no'
-    return [view.cluster, view.name, wanted ?? '-', runningOf(view)?.version ?? '-', ready, standing?.reason ?? 'NotReported', since]
+    return [
+      view.cluster,
+      view.name,
+      wanted ?? '-',
+      runningOf(view)?.version ?? '-',
+      ready,
+      standing?.reason ?? 'NotReported',
+      since,
+      driftText(driftOf(view)),
+    ]
   })
-  return table(['CLUSTER', 'RELEASE', 'WANTED', 'RUNS', 'READY', 'REASON', 'FOR'], rows)
+  return table(['CLUSTER', 'RELEASE', 'WANTED', 'RUNS', 'READY', 'REASON', 'FOR', 'DRIFT'], rows)
 }

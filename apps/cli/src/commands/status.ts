@@ -62,6 +62,7 @@ function remarks(cluster: ClusterStatus): string[] {
     ...cluster.releases.flatMap((release) =>
       release.said === undefined ? [] : [`${cluster.name}/${release.name}: ${printable(release.said)}`],
     ),
+    ...cluster.releases.flatMap(({ name, driftRemarks }) => driftRemarks.map((said) => `${cluster.name}/${name}: ${printable(said)}`)),
     ...cluster.releases.filter((release) => !release.ready).map((release) => `${cluster.name}/${release.name}: ${release.message}`),
   ]
 }

@@ -76,7 +76,8 @@ describe('a placement', () => {
   })
 
   it('names the clusters that took it and went back from it, and not those that went back before it was placed as it is', () => {
-    const rollback = { version: '1.0.0', digest, at: '2030-01-01T00:00:00Z' }
+    const why = { at: '2030-01-01T00:00:00Z', reason: 'Degraded', message: 'No pods.' }
+    const rollback = { version: '1.0.0', digest, to: { version: '0.9.0', digest }, ...why }
     const gone = cluster('a', { digest: `sha256:${'2'.repeat(64)}`, ready: false, reason: 'RolledBack', rollback })
     expect(placementState(placement, [gone, cluster('b', {})])).toMatchObject({ ready: 1, rolledBack: ['a'] })
     expect(placementState(placement, [gone], [], 2).rolledBack).toEqual([])
