@@ -7,8 +7,12 @@ export interface Figure {
   readonly figure: string
   readonly unit: Unit
   readonly values: readonly number[]
-  /** What the value must be below: its 95th percentile, where there are at least {@link several}, else the largest. */
+  /** What the value must be below: `judged` of the values, where there are at least {@link several}, else the largest. */
   readonly below?: number
+  /** The share (0 to 1) of the values that must be below it. Default: 0.95. */
+  readonly judged?: number
+  /** How many times better than the peer's median Muster's must be. */
+  readonly times?: number
   /** The same work done by somebody else, in the same run. */
   readonly peer?: { readonly name: string; readonly values: readonly number[] }
   /** What the measurement leaves open, in a few words. */
@@ -65,13 +69,23 @@ export function median(values: readonly number[]): number {
   return percentile(values, 0.5)
 }
 
-function decisive(values: readonly number[]): number {
-  return values.length >= several ? percentile(values, 0.95) : Math.max(...values)
+const usualShare = 0.95
+
+function decisive({ values, judged = usualShare }: Figure): number {
+  return values.length >= several ? percentile(values, judged) : Math.max(...values)
 }
 
-export function verdict({ values, below }: Figure): 'met' | 'missed' | '–' {
-  if (below === undefined) return '–'
-  return decisive(values) < below ? 'met' : 'missed'
+export function verdict(figure: Figure): 'met' | 'missed' | '–' {
+  const { below, times } = figure
+  if (below === undefined && times === undefined) return '–'
+  const low = below === undefined || decisive(figure) < below
+  const better = times === undefined || (ratio(figure) ?? 0) >= times
+  return low && better ? 'met' : 'missed'
+}
+
+function target({ below, times, unit }: Figure): string {
+  if (below !== undefined) return `< ${below} ${unit}`
+  return times === undefined ? '–' : `${times} times better`
 }
 
 /** How many times better than the peer Muster is, by medians: above 1 better, below 1 worse. */
@@ -85,10 +99,10 @@ function digits(value: number): string {
   return value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2)
 }
 
-function measured(values: readonly number[], unit: Unit): string {
+function measured(values: readonly number[], { unit, judged = usualShare }: Pick<Figure, 'unit' | 'judged'>): string {
   const middle = `${digits(median(values))} ${unit}`
   if (values.length < several) return values.length < 2 ? middle : `${middle} (n=${values.length})`
-  return `${middle}, p95 ${digits(percentile(values, 0.95))} (n=${values.length})`
+  return `${middle}, p${Math.round(judged * 100)} ${digits(percentile(values, judged))} (n=${values.length})`
 }
 
 const columns = ['figure', 'target', 'measured (median)', 'verdict', 'peer, same run', 'times better'] as const
@@ -96,14 +110,14 @@ const columns = ['figure', 'target', 'measured (median)', 'verdict', 'peer, same
 /** The figures as a table in Markdown, which reads well in a terminal too. */
 export function table(figures: readonly Figure[]): string {
   const rows = figures.map((figure) => {
-    const { peer, unit, below } = figure
+    const { peer } = figure
     const times = ratio(figure)
     return [
       figure.figure,
-      below === undefined ? '–' : `< ${below} ${unit}`,
-      measured(figure.values, unit),
+      target(figure),
+      measured(figure.values, figure),
       verdict(figure),
-      peer === undefined ? '–' : `${peer.name}: ${measured(peer.values, unit)}`,
+      peer === undefined ? '–' : `${peer.name}: ${measured(peer.values, figure)}`,
       times === undefined ? '–' : digits(times),
     ]
   })

@@ -42,8 +42,8 @@ const help = `Measures what Muster promises, beside its peers, on this machine. 
 Benchmarks:
 ${[...usual, ...long].map(({ name, about }) => `  ${name.padEnd(12)} ${about}`).join('\n')}
 
-"times better": the peer's median against Muster's, above 1 where Muster is better. A target is judged by the 95th percentile
-where there are five rounds or more, else by the largest value. Figures are written to .cache/bench too.
+"times better": the peer's median against Muster's, above 1 where Muster is better. A target is judged by the percentile
+that is shown where there are five rounds or more, else by the largest value. Figures are written to .cache/bench too.
 `
 
 const checkout = path.resolve(import.meta.dirname, '..')
