@@ -81,6 +81,7 @@ describe('reports', () => {
         return report
       },
       send: async () => {
+        await Promise.resolve()
         nowMs += 5_000
       },
       clock: { ...clock, now: () => new Date(nowMs) },

@@ -25,7 +25,7 @@ export class Reporter {
   readonly #options: ReporterOptions
   #wake = new AbortController()
   #failing = false
-  /** How long the last report took to put together, in milliseconds. What the hub takes for its answer costs nothing here. */
+  /** How long the last report took to put together and to write down, in milliseconds. What the hub takes for its answer costs nothing here. */
   #tookMs = 0
 
   constructor(options: ReporterOptions) {
@@ -56,9 +56,10 @@ export class Reporter {
     const { clock, collect, send, logger } = this.#options
     try {
       const started = clock.now().getTime()
-      const report = collect()
+      // Until here and no further it is the agent's own time: what it sends is put together before the first wait.
+      const sending = send(collect(), signal)
       this.#tookMs = Math.max(0, clock.now().getTime() - started)
-      await send(report, signal)
+      await sending
       if (this.#failing) logger.info({}, 'the hub takes reports again')
       this.#failing = false
       return true
