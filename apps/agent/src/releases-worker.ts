@@ -13,6 +13,7 @@ import type { AcceptedChannel } from './puller.ts'
 import type { ReleaseServices } from './release/context.ts'
 import { suspectAll } from './release/end-tolerances.ts'
 import { Handover } from './release/handover.ts'
+import { Loads } from './release/loads.ts'
 import { ReleaseReconciler, type Wanted } from './release/reconciler.ts'
 import { clusterLabel, type LiveRelease, liveOf, ReleaseObjects } from './release/release-object.ts'
 import { Releases } from './release/releases.ts'
@@ -58,6 +59,7 @@ export class ReleasesWorker {
   readonly #guard: GuardKeeper
   readonly #breakGlass: BreakGlassKeeper
   readonly #siteOverlays: SiteOverlays
+  readonly #loads: Loads
   #handover: { readonly content: ChannelContent; readonly rules: Handover } | undefined
   readonly #releaseInformer: Informer<LiveRelease>
 
@@ -79,6 +81,7 @@ export class ReleasesWorker {
       changed()
     }
     this.#drift = new DriftKeeper({ tenancy, releases: this.releases, events, clock, logger, changed: tell })
+    this.#loads = new Loads(clock, (name) => this.#controller.enqueue(name))
     this.#objects = new ReleaseObjects(client, options.cluster, () => clock.now())
     this.#siteOverlays = new SiteOverlays({
       client,
@@ -129,6 +132,7 @@ export class ReleasesWorker {
       clock,
       logger,
       source: options.source,
+      loads: this.#loads,
       unseal: options.unseal,
       siteOverlays: this.#siteOverlays,
       trust: options.trust,

@@ -11,6 +11,7 @@ import type { Tenancy } from '../tenancy.ts'
 import type { TrustRules } from '../trust-rules.ts'
 import type { Watches } from '../watches.ts'
 import type { Handover } from './handover.ts'
+import type { Loads } from './loads.ts'
 import type { LiveRelease, ReleaseObjects } from './release-object.ts'
 import type { Releases } from './releases.ts'
 import type { Outcome, ReleaseRuntime } from './runtime.ts'
@@ -29,6 +30,8 @@ export interface ReleaseServices {
   readonly logger: Logger
   /** Where bundles are, the local cache first. */
   readonly source: (repository: string) => ContentSource
+  /** Those on their way. */
+  readonly loads: Loads
   /** Unseals a value that is sealed to this cluster, for a parameter of a release. */
   readonly unseal: (sealed: string, release: string, parameter: string, signal: AbortSignal) => Promise<string>
   readonly siteOverlays: SiteOverlays

@@ -127,12 +127,18 @@ const waitsForPolicies: Outcome = {
 
 /** @param runs it was applied before: its age is no ground to refuse it, since what an accepted channel brought stays */
 async function verified(services: ReleaseServices, context: ReleaseContext, wanted: WantedBundle, runs: boolean): Promise<LoadedBundle> {
-  const { trust, source, clock } = services
-  const { content, signal } = context
+  const { trust, source, clock, loads } = services
+  const { content, runtime, signal } = context
   try {
     const effective = await trust.policy(content)
     const policy = effective && { effective, now: clock.now(), refuseOld: !runs, source }
-    const bundle = await loadBundle(source(wanted.repository), wanted, { publishers: content.publishers, policy }, signal)
+    const { repository, version, digest } = wanted
+    const key = JSON.stringify([repository, version, digest, runs, trust.key(content)])
+    const bundle = await loads.load(
+      { release: runtime.name, version, key },
+      (stop) => loadBundle(source(repository), wanted, { publishers: content.publishers, policy }, stop),
+      signal,
+    )
     return await customized(services, context, bundle, runs)
   } catch (error) {
     throw error instanceof TrustError ? refusalOf(error) : error

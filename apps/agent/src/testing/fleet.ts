@@ -23,6 +23,7 @@ import {
   signRoot,
   signStatement,
 } from '@muster/trust'
+import { type FaultyRegistry, openFaultyRegistry } from './faulty-registry.ts'
 
 const day = 86_400_000
 
@@ -54,6 +55,7 @@ export class TestFleet {
   #server: Server | undefined
   #registryServer: RegistryServer | undefined
   #registryPort = 0
+  #faulty: FaultyRegistry | undefined
   #registryTls: { cert: string; key: string }
   #tokenUsed = false
   generation = 0
@@ -155,11 +157,18 @@ export class TestFleet {
     this.#registryPort = this.#registryServer.port
   }
 
+  /** From now on agents that join meet the registry by way of something that does to it what a test wants. */
+  async faultyRegistry(): Promise<FaultyRegistry> {
+    this.#faulty = await openFaultyRegistry({ target: () => this.#registryPort, tls: { ...this.#registryTls, ca: this.hubCa } })
+    return this.#faulty
+  }
+
   async stopRegistry(): Promise<void> {
     await this.#registryServer?.close()
   }
 
   async close(): Promise<void> {
+    await this.#faulty?.close()
     await this.stopRegistry()
     this.#server?.closeAllConnections()
     this.#server?.close()
@@ -305,7 +314,12 @@ export class TestFleet {
         status: 200,
         body: {
           certificate: await this.#issue(body.csr ?? ''),
-          registry: { host: `127.0.0.1:${this.#registryPort}`, ca: this.hubCa, username: 'reader', password: 'reads' },
+          registry: {
+            host: `127.0.0.1:${this.#faulty?.port ?? this.#registryPort}`,
+            ca: this.hubCa,
+            username: 'reader',
+            password: 'reads',
+          },
           channelRepository: `channels/${this.cluster}`,
         },
       }
