@@ -257,7 +257,8 @@ export class BreakGlassKeeper {
       message: judged.open ? 'Others may write what the release holds, and drift is only told.' : judged.message.slice(0, 2000),
     } as const
     const known = asked.conditions.find(({ type }) => type === 'Open')
-    if (known?.status === told.status && known.reason === told.reason && known.message === told.message) return
+    const same = known?.status === told.status && known.reason === told.reason && known.message === told.message
+    if (same && known.observedGeneration === asked.generation) return
     const conditions = setCondition(asked.conditions, { ...told, observedGeneration: asked.generation }, clock.now())
     const { by, reason, until } = judged.verified?.statement ?? {}
     const status = {
@@ -269,7 +270,7 @@ export class BreakGlassKeeper {
     const object = { apiVersion, kind: 'BreakGlass', metadata: { name: asked.name }, status } as unknown as TypedObject & KubeObject
     const runtime = releases.get(asked.name)
     const refused = !judged.open && judged.reason !== breakGlassReasons.ended && judged.reason !== breakGlassReasons.notYet
-    if (runtime !== undefined && refused) this.#say(runtime, 'BreakGlassRefused', told.message)
+    if (runtime !== undefined && refused && !same) this.#say(runtime, 'BreakGlassRefused', told.message)
     try {
       await client.apply<KubeObject>(object, { fieldManager, force: true, subresource: 'status', signal })
     } catch (error) {
