@@ -22,7 +22,7 @@ export const drift: Benchmark = {
     const targets = Array.from({ length: context.quick ? 4 : 50 }, (_, at) => (at % 2 === 0 ? configMap(at) : service(at)))
     const dir = await writeBundle(context, targets.length)
     await instance.muster('publish', dir)
-    await instance.muster('place', name, '--version', '1.0.0', '--on', 'alpha')
+    await instance.muster('place', name, '--version', '1.0.0', '--on', 'alpha', '--drift', 'correct')
     const client = new KubeClient(await loadKubeconfig(instance.kubeconfig('alpha')), {
       userAgent: 'muster-bench',
       fieldManager: 'intruder',

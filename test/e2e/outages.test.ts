@@ -213,7 +213,7 @@ const companion = 'apiVersion: v1\nkind: ServiceAccount\nmetadata:\n  name: comp
 async function placeNext(): Promise<void> {
   const bundle = versions.shift()
   if (!bundle) throw new Error('there is no further version')
-  await place(client('hub'), { name, bundle, namespace: name, clusters: both }, AbortSignal.timeout(30_000))
+  await place(client('hub'), { name, bundle, namespace: name, clusters: both, drift: 'correct' }, AbortSignal.timeout(30_000))
   current = bundle.version
 }
 

@@ -85,6 +85,45 @@ spec:
           image: registry.example/web:1.0
 `
 
+const stateful = `apiVersion: apps/v1
+kind: StatefulSet
+metadata:
+  name: db
+spec:
+  serviceName: db
+  replicas: 1
+  selector:
+    matchLabels:
+      app: db
+  template:
+    metadata:
+      labels:
+        app: db
+    spec:
+      containers:
+        - name: db
+          image: registry.example/db:1.0
+  volumeClaimTemplates:
+    - metadata:
+        name: data
+      spec:
+        accessModes: [ReadWriteOnce]
+        resources:
+          requests:
+            storage: 1Gi
+---
+apiVersion: v1
+kind: Pod
+metadata:
+  name: solo
+spec:
+  automountServiceAccountToken: false
+  schedulerName: none
+  containers:
+    - name: solo
+      image: registry.example/solo:1.0
+`
+
 beforeAll(async () => {
   ;({ client, fleet, agent, end } = await startCluster(id))
   const settings = await loadKubeconfig(inject('kubeconfig'))
@@ -194,6 +233,34 @@ describe('what is guarded', () => {
     await people.delete(inShop('EndpointSlice', slice?.metadata.name ?? '', 'discovery.k8s.io/v1'))
     await eventually(async () => (await client.list(slices)).items.length === 1)
     await eventually(async () => (await client.get(web)).metadata.annotations?.['deployment.kubernetes.io/revision'] !== undefined)
+  })
+
+  it('is in the way of no controller: claims and pods of a stateful set, status, eviction, ephemeral containers, a namespace that goes', async () => {
+    const guest = `guest-${id}`
+    const namespace = { apiVersion: 'v1', kind: 'Namespace', name: guest }
+    const solo: Ref = { apiVersion: 'v1', kind: 'Pod', name: 'solo', namespace: guest }
+    await people.create({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: guest } })
+    const entry = await fleet.publish(guest, '1.0.0', stateful)
+    const other = { ...(await fleet.publish(shop, '1.1.0', manifests('1.1.0'))), settings: { drift: { mode: 'prevent' as const } } }
+    await fleet.channel([{ ...entry, settings: other.settings }, other])
+    const claims = { apiVersion: 'v1', kind: 'PersistentVolumeClaim', namespace: guest }
+    await eventually(async () => (await client.list(claims)).items.length === 1)
+    const set = inShop('StatefulSet', 'db', 'apps/v1')
+    await eventually(async () => ((await client.get({ ...set, namespace: guest }))['status'] as { replicas?: number }).replicas === 1)
+    await eventually(async () => (await client.find(solo)) !== undefined)
+    expect((await client.get(solo)).metadata.labels).toMatchObject({ 'muster.dev/guard': cluster })
+    await expect(people.delete(solo)).rejects.toMatchObject(refused(/which you delete/))
+    const debug = { spec: { ephemeralContainers: [{ name: 'debug', image: 'registry.example/debug:1' }] } }
+    await people.patch(solo, debug, { type: 'strategic', subresource: 'ephemeralcontainers' })
+    await people.patch(solo, { status: { message: 'seen' } }, { type: 'merge', subresource: 'status' })
+    await people.raw('POST', `/api/v1/namespaces/${guest}/pods/solo/eviction`, {
+      body: { apiVersion: 'policy/v1', kind: 'Eviction', metadata: { name: 'solo', namespace: guest } },
+    })
+    const before = await client.get(namespace)
+    await fleet.channel([other])
+    await people.delete(namespace)
+    await eventually(async () => (await client.find(namespace))?.metadata.uid !== before.metadata.uid)
+    await fleet.reported((one) => one.generation === fleet.generation && one.releases.length === 1)
   })
 
   it('lets a controller write the fields for which the placement names it, and no others, and anybody what is ignored', async () => {

@@ -66,7 +66,7 @@ async function removeGuard(member: KubeClient, signal: AbortSignal): Promise<voi
 const guardLetsGoMs = 30_000
 
 function refusedStill(error: unknown): undefined {
-  if (error instanceof KubeError && error.code === 'Invalid') return undefined
+  if (error instanceof KubeError && (error.code === 'Forbidden' || error.code === 'Invalid')) return undefined
   throw error
 }
 

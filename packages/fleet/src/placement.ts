@@ -1,4 +1,4 @@
-import { apiVersion, type Cluster, cycleOf, type Placement, placementReasons, releaseReasons, selects } from '@muster/api'
+import { apiVersion, type Cluster, cycleOf, type DriftMode, type Placement, placementReasons, releaseReasons, selects } from '@muster/api'
 import { isKubeError, type KubeClient, type KubeObject } from '@muster/kube'
 import { FleetError } from './errors.ts'
 import { until, type WaitOptions } from './install.ts'
@@ -20,6 +20,8 @@ export interface PlaceOptions {
   readonly bundle: PublishedBundle
   readonly namespace: string
   readonly clusters: readonly string[]
+  /** What is done about drift; as it is, where nothing is said. */
+  readonly drift?: DriftMode | undefined
 }
 
 type Spec = Placement['spec']
@@ -35,7 +37,12 @@ export async function place(hub: KubeClient, options: PlaceOptions, signal: Abor
   const { repository, version, digest } = options.bundle
   const said: Spec = { bundle: { repository, version, digest }, namespace: options.namespace, clusters: { names: [...options.clusters] } }
   const clusters = await demandKnown(hub, [said], signal)
-  const whole = (present: Placement | undefined): Spec => ({ ...present?.spec, ...said })
+  const { drift: mode } = options
+  const whole = ({ spec }: Partial<Placement> = {}): Spec => ({
+    ...spec,
+    ...said,
+    ...(mode === undefined ? {} : { drift: { ...spec?.drift, mode } }),
+  })
   await demandNoCycle(hub, [{ metadata: { name: options.name }, whole }], clusters, signal)
   return write(hub, { name: options.name }, whole, signal)
 }

@@ -95,7 +95,9 @@ export function targetOf(entry: ChannelRelease | undefined): string | undefined 
  * or grows changes nothing in what was applied.
  */
 export function settingsText({ settings }: Pick<ChannelRelease, 'settings'>): string {
-  return settings === undefined ? '' : JSON.stringify({ ...settings, tenant: settings.tenant?.name })
+  // Under a default that changed with the agent, what was applied is applied anew.
+  const { mode } = driftPolicyOf(settings)
+  return JSON.stringify({ ...settings, drift: { ...settings?.drift, mode }, tenant: settings?.tenant?.name })
 }
 
 /** Stands for a target in the Release object, where it is compared after a restart: a hash, since settings may be large. */

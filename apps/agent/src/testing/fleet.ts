@@ -255,7 +255,8 @@ export class TestFleet {
       generation: this.generation,
       issuedAt: new Date().toISOString(),
       expiresAt: new Date(Date.now() + day).toISOString(),
-      releases,
+      // The write guard is the whole cluster's, and would stay where a test does not end well: it is for the tests that ask for it.
+      releases: releases.map((one) => ({ ...one, settings: { ...one.settings, drift: { mode: 'correct', ...one.settings?.drift } } })),
       ...(releases.length === 0 ? { empty: true } : {}),
       publishers: [{ name: 'publisher', publicKey: this.publisher.publicKey }],
       prune: { maxShare: 1 },

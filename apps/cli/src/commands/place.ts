@@ -1,4 +1,4 @@
-import { apiVersion, type Placement } from '@muster/api'
+import { apiVersion, type DriftMode, type Placement } from '@muster/api'
 import { versionTag } from '@muster/bundle'
 import { type PublishedBundle, place, placed, placeWritten, type WrittenPlacement } from '@muster/fleet'
 import type { KubeClient, KubeObject } from '@muster/kube'
@@ -16,6 +16,7 @@ export interface PlaceCommandOptions {
   readonly namespace?: string
   readonly on?: readonly string[]
   readonly nowhere: boolean
+  readonly drift?: DriftMode
   readonly file?: string
   readonly wait: boolean
 }
@@ -35,14 +36,14 @@ export async function placeBundle(context: Context, name: string | undefined, op
     const present = await presentPlacement(context, hub, name)
     const bundle = await bundleOf(context, `bundles/${name}`, options.version, present)
     const namespace = options.namespace ?? present?.spec.namespace ?? name
-    const placement = await place(hub, { name, bundle, namespace, clusters: options.on ?? [] }, context.signal)
+    const placement = await place(hub, { name, bundle, namespace, clusters: options.on ?? [], drift: options.drift }, context.signal)
     await settle(context, hub, placement, options.wait)
   })
 }
 
 async function placeFile(context: Context, name: string | undefined, file: string, options: PlaceCommandOptions): Promise<void> {
-  if (options.on !== undefined || options.nowhere || options.namespace !== undefined)
-    throw new UsageError('With -f the file says where: leave out --on, --nowhere and --namespace, or change the file.')
+  if (options.on !== undefined || options.nowhere || options.namespace !== undefined || options.drift !== undefined)
+    throw new UsageError('With -f the file says where and how: leave out --on, --nowhere, --namespace and --drift, or change the file.')
   const written = readPlacements(await readGivenText(file, { what: 'a Placement' }), file)
   const [first, ...others] = written
   if (options.version !== undefined && others.length > 0)

@@ -1,4 +1,4 @@
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
 import type { Context } from '../context.ts'
 import { examplesOf } from '../examples.ts'
 
@@ -34,12 +34,19 @@ export function registerDelivery(command: Command, context: () => Context): void
     .option('--namespace <namespace>', "namespace for the bundle's objects (default: the bundle's name)")
     .option('--on <clusters>', 'names of clusters, separated by commas', (value: string) => value.split(',').filter((name) => name !== ''))
     .option('--nowhere', 'take it away from every cluster', false)
+    .addOption(
+      new Option(
+        '--drift <mode>',
+        "what others' writes meet: refused (prevent, at first), put back (correct), or only told (detect)",
+      ).choices(['prevent', 'correct', 'detect']),
+    )
     .option('--no-wait', 'return without waiting until it is ready')
     .addHelpText(
       'after',
       examplesOf([
         ['muster place podinfo --on alpha,bravo', 'run it on both'],
         ['muster place podinfo --version 6.9.2 --on alpha', 'another version, on one'],
+        ['muster place podinfo --on alpha --drift correct', 'let others write, and put it back'],
         ['muster place podinfo --nowhere', 'take it away'],
         ['muster place -f placement.yaml', 'all that a Placement can say (docs/kinds/placement.md)'],
         ['muster place -f placement.yaml --version 6.9.2', 'the same with another version'],

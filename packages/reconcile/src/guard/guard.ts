@@ -156,27 +156,32 @@ function policy(options: GuardOptions): object {
     variables,
     validations: [
       {
+        reason: 'Forbidden',
         expression: `request.operation == 'DELETE' || request.?subResource.orValue('') != '' || !has(request.options.fieldManager) || request.options.fieldManager != '${fieldManager}'`,
         messageExpression: `"nobody but the agent writes as field manager ${fieldManager}: use another one"`,
       },
       {
+        reason: 'Forbidden',
         expression:
           "request.operation != 'UPDATE' || request.?subResource.orValue('') != '' || !variables.taken || variables.open || variables.exempt",
         messageExpression:
           "variables.what + ' sets what you change (' + variables.fields.join(', ') + ' of ' + request.resource.resource + ' ' + request.?name.orValue('') + ')' + variables.who",
       },
       {
+        reason: 'Forbidden',
         expression:
           "request.operation != 'UPDATE' || request.?subResource.orValue('') != '' || variables.before.size() == 0 || !variables.closed || variables.open || variables.exemptClosed",
         messageExpression:
           "variables.what + ' alone says what stands in the part of ' + request.resource.resource + ' ' + request.?name.orValue('') + ' that you change (pod template, rules, subjects, network policy)' + variables.who",
       },
       {
+        reason: 'Forbidden',
         expression: "request.operation != 'DELETE' || variables.before.size() == 0 || variables.open",
         messageExpression:
           "variables.what + ' holds ' + request.resource.resource + ' ' + request.?name.orValue('') + ', which you delete' + variables.who",
       },
       {
+        reason: 'Forbidden',
         expression:
           "request.?subResource.orValue('') != 'scale' || !(variables.scale in params.?data.orValue({})) || object.spec.?replicas.orValue(0) == oldObject.spec.?replicas.orValue(0) || variables.open || variables.exemptScale",
         messageExpression:
