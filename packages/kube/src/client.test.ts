@@ -82,6 +82,19 @@ describe('reading', () => {
     expect(await client.resource('example.dev/v1', 'Thing')).toMatchObject({ plural: 'things', namespaced: false })
   })
 
+  it('does not take a page that is not found for a kind that is not served', async () => {
+    const thing = { apiVersion: 'example.dev/v1', kind: 'Thing', name: 'a' }
+    const page = { status: 404, body: '404 page not found' }
+    const listed = { status: 200, body: { groups: [{ versions: [{ groupVersion: 'example.dev/v1' }] }] } }
+    for (const all of [page, listed, { status: 200, body: {} }, { status: 200, body: 'welcome' }]) {
+      const client = connect()
+      api.handle = ({ path: where }) => (where === '/apis' ? all : page)
+      await expect(client.find(thing)).rejects.toMatchObject({ code: 'BadResponse', transient: true })
+    }
+    api.handle = () => page
+    await expect(connect().find(ref)).rejects.toMatchObject({ code: 'BadResponse', transient: true })
+  })
+
   it('says UnknownKind of a kind that went away after it was discovered', async () => {
     const client = connect()
     answers(found)

@@ -61,9 +61,10 @@ export class Discovery {
 
   async #read(apiVersion: string): Promise<Group> {
     const path = groupPath(apiVersion)
-    const answer = await this.#ask(path).catch((error: unknown) => {
-      if (isKubeError(error) && error.status === 404) return { resources: [] }
-      throw error
+    const answer = await this.#ask(path).catch(async (error: unknown) => {
+      if (!isKubeError(error) || error.status !== 404) throw error
+      await this.#confirmUnserved(apiVersion, error)
+      return { resources: [] }
     })
     if (!isRecord(answer) || !Array.isArray(answer['resources'])) {
       throw new KubeError(
@@ -74,6 +75,25 @@ export class Discovery {
     const group = { askedAt: this.#clock.now(), kinds: readResources(answer['resources'].filter(isRecord)) }
     this.#groups.set(apiVersion, group)
     return group
+  }
+
+  /**
+   * For an apiVersion that it does not serve the server answers with a page, as any proxy in front of a failing server may. So it is asked for all
+   * that it serves too: an outage must not read as a kind that went away, with all that there was of it.
+   */
+  async #confirmUnserved(apiVersion: string, cause: KubeError): Promise<void> {
+    const nothing = (error: unknown): undefined => {
+      if (!isKubeError(error) || error.status !== 404) throw error
+    }
+    const answer = apiVersion.includes('/') ? await this.#ask('/apis').catch(nothing) : undefined
+    const groups = isRecord(answer) && Array.isArray(answer['groups']) ? answer['groups'].filter(isRecord) : undefined
+    const versions = groups?.flatMap((group) => (Array.isArray(group['versions']) ? group['versions'].filter(isRecord) : []))
+    if (versions !== undefined && !versions.some((version) => version['groupVersion'] === apiVersion)) return
+    throw new KubeError(
+      'BadResponse',
+      `The server says nothing of ${apiVersion} (HTTP status 404), which is no word that it does not serve it. Check the server and what is in front of it.`,
+      { cause, transient: true },
+    )
   }
 }
 

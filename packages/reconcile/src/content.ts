@@ -18,6 +18,9 @@ const furniture: ReadonlySet<string> = new Set(['ServiceAccount default', 'Confi
 interface Kind {
   readonly apiVersion: string
   readonly kind: string
+  /** `/apis/apps/v1` */
+  readonly root: string
+  readonly plural: string
   /** Of its collections: `/apis/apps/v1/namespaces/shop/deployments`. */
   readonly path: (namespace: string) => string
 }
@@ -46,14 +49,15 @@ async function namespacedKinds(api: ClusterApi, signal: AbortSignal | undefined)
   const kinds = new Map<string, Kind>()
   for (const apiVersion of ['v1', ...versions]) {
     const root = apiVersion === 'v1' ? '/api/v1' : `/apis/${apiVersion}`
-    const answer = await unlessGone(async () => api.raw('GET', root, calling(signal)))
+    const answer = await unlessGone(api, root, undefined, async () => api.raw('GET', root, calling(signal)), signal)
     for (const { name, kind, namespaced, verbs } of answer === undefined ? [] : records(answer, 'resources')) {
       if (typeof name !== 'string' || typeof kind !== 'string' || name.includes('/') || namespaced !== true) continue
       if (!Array.isArray(verbs) || !verbs.includes('list') || !verbs.includes('delete')) continue
       const key = groupKind({ apiVersion, kind })
       // One version of a kind shows all objects of it.
       if (passing.has(key) || kinds.has(key)) continue
-      kinds.set(key, { apiVersion, kind, path: (namespace) => `${root}/namespaces/${encodeURIComponent(namespace)}/${name}` })
+      const path = (namespace: string): string => `${root}/namespaces/${encodeURIComponent(namespace)}/${name}`
+      kinds.set(key, { apiVersion, kind, root, plural: name, path })
     }
   }
   return [...kinds.values()]
@@ -73,13 +77,11 @@ export async function customResourcesOf(
   const spec = isRecord(definition['spec']) ? definition['spec'] : {}
   const names = isRecord(spec['names']) ? spec['names'] : {}
   const version = records(spec, 'versions').find(({ served }) => served === true)?.['name']
-  const page = await unlessGone(async () =>
-    api.raw('GET', `/apis/${String(spec['group'])}/${String(version)}/${String(names['plural'])}`, {
-      headers: { accept: metadataOnly },
-      query: { limit: pageSize },
-      ...calling(signal),
-    }),
-  )
+  const root = `/apis/${String(spec['group'])}/${String(version)}`
+  const plural = String(names['plural'])
+  const ask = async () =>
+    api.raw('GET', `${root}/${plural}`, { headers: { accept: metadataOnly }, query: { limit: pageSize }, ...calling(signal) })
+  const page = await unlessGone(api, root, plural, ask, signal)
   const items = page === undefined ? [] : records(page, 'items').map(({ metadata }) => (isRecord(metadata) ? metadata : {}))
   return items
     .filter((metadata) => metadata['deletionTimestamp'] === undefined)
@@ -94,19 +96,15 @@ const pageSize = 100
 
 async function* lastingNames(
   api: ClusterApi,
-  { path }: Kind,
+  { path, root, plural }: Kind,
   namespace: string,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<string, void> {
   let next = ''
   do {
-    const page = await unlessGone(async () =>
-      api.raw('GET', path(namespace), {
-        headers: { accept: metadataOnly },
-        query: { limit: pageSize, continue: next },
-        ...calling(signal),
-      }),
-    )
+    const query = { limit: pageSize, continue: next }
+    const ask = async () => api.raw('GET', path(namespace), { headers: { accept: metadataOnly }, query, ...calling(signal) })
+    const page = await unlessGone(api, root, plural, ask, signal)
     if (page === undefined) return
     for (const { metadata } of records(page, 'items')) {
       if (!isRecord(metadata) || metadata['deletionTimestamp'] !== undefined) continue
@@ -119,13 +117,28 @@ async function* lastingNames(
   } while (next !== '')
 }
 
-/** Undefined where what was asked is not served any more: then there is nothing of it either. */
-async function unlessGone(ask: () => Promise<unknown>): Promise<unknown> {
+/**
+ * Undefined where what was asked is not served any more: then there is nothing of it either. A page that is not found says no such thing,
+ * as long as the server tells that it serves this.
+ */
+async function unlessGone(
+  api: ClusterApi,
+  root: string,
+  plural: string | undefined,
+  ask: () => Promise<unknown>,
+  signal: AbortSignal | undefined,
+): Promise<unknown> {
   try {
     return await ask()
   } catch (error) {
-    if (error instanceof KubeError && error.status === 404) return undefined
-    throw error
+    if (!(error instanceof KubeError) || error.status !== 404 || root === '/api/v1') throw error
+    const groups = records(await api.raw('GET', '/apis', calling(signal)), 'groups')
+    const listed = groups.some((group) => records(group, 'versions').some(({ groupVersion }) => `/apis/${String(groupVersion)}` === root))
+    if (!listed) return undefined
+    if (plural === undefined) throw error
+    const resources = records(await api.raw('GET', root, calling(signal)), 'resources')
+    if (resources.some(({ name }) => name === plural)) throw error
+    return undefined
   }
 }
 

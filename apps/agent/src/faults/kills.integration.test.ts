@@ -109,7 +109,16 @@ async function settled(step: Step, from: number): Promise<boolean> {
   const { items } = await client.list<Release & KubeObject>({ apiVersion, kind: 'Release' })
   const ours = items.filter(({ metadata }) => sequence.names.includes(metadata.name))
   const written = ours.map(({ metadata, status }) => `${metadata.name} ${status?.appliedVersion} ${status?.conditions?.[0]?.reason}`)
-  return written.sort().join() === [...step.ends].sort().join()
+  if (written.sort().join() !== [...step.ends].sort().join()) return false
+  // What went is written down a little later.
+  const held = ours.flatMap(({ status }) => (status?.inventory ?? []).map(({ uid }) => uid)).sort()
+  return (
+    held.join() ===
+    (await objectsOf(step))
+      .map(({ metadata }) => metadata.uid)
+      .sort()
+      .join()
+  )
 }
 
 const kinds = [

@@ -1,14 +1,27 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { createRequire } from 'node:module'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { run } from '../../../../test/environment/command.ts'
 
-const program = fileURLToPath(new URL('../main.ts', import.meta.url))
 const keptLines = 200
 /** Where it ends by itself it is started again after so long, in milliseconds, as a kubelet would. */
 const againMs = 200
 
+/** Makes one file of the agent, as in its image: that starts in a third of the time. */
+export async function bundleAgent(file: string): Promise<void> {
+  const from = createRequire(new URL('../../../../packages/image/package.json', import.meta.url))
+  const banner = "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url)"
+  const options = ['--bundle', '--platform=node', '--target=node24', '--format=esm', '--log-level=error', `--banner:js=${banner}`]
+  const main = fileURLToPath(new URL('../main.ts', import.meta.url))
+  const { code, stderr } = await run(from.resolve('esbuild/bin/esbuild'), [main, ...options, `--outfile=${file}`])
+  if (code !== 0) throw new Error(`The agent could not be bundled: ${stderr}`)
+}
+
 export interface AgentProcessOptions {
+  /** The program, from `bundleAgent`. */
+  readonly program: string
   /** A kubeconfig file. */
   readonly kubeconfig: string
   /** Of its Secrets and its state. */
@@ -64,7 +77,7 @@ export class AgentProcess {
   }
 
   #spawn(): void {
-    const { kubeconfig, namespace, store, env } = this.#options
+    const { program, kubeconfig, namespace, store, env } = this.#options
     const child = spawn(process.execPath, ['--max-semi-space-size=1', '--optimize-for-size', program], {
       env: {
         PATH: process.env['PATH'],

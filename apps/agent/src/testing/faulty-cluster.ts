@@ -8,7 +8,7 @@ import { type ClientConfig, KubeClient, type KubeObject, loadKubeconfig, type Pe
 import { createAuthority, issueCertificate } from '@muster/pki'
 import { inject } from 'vitest'
 import { type FaultyProxy, openFaultyProxy } from '../../../../test/environment/faulty-proxy.ts'
-import { AgentProcess } from './agent-process.ts'
+import { AgentProcess, bundleAgent } from './agent-process.ts'
 import { TestFleet } from './fleet.ts'
 
 /** Longest wait for anything, in milliseconds: test machines are small. */
@@ -43,7 +43,9 @@ export async function openFaultyCluster(config?: ClientConfig, env: Readonly<Rec
   const client = new KubeClient(straight, { userAgent: 'agent-test', fieldManager: 'agent-test', timeoutMs: 60_000 })
   const { proxy, kubeconfig } = await proxyTo(straight, directory)
   const fleet = await TestFleet.start(`test-${id}`)
-  const agent = new AgentProcess({ kubeconfig, namespace: system, store: fleet.store, env })
+  const program = join(directory, 'agent.mjs')
+  await bundleAgent(program)
+  const agent = new AgentProcess({ program, kubeconfig, namespace: system, store: fleet.store, env })
   const ask: FaultyCluster['eventually'] = async (what, test) => {
     const until = performance.now() + patienceMs
     for (;;) {

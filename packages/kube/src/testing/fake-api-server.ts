@@ -81,7 +81,7 @@ export class FakeApiServer {
     }
     this.requests.push(seen)
     if (this.away) return void request.socket.destroy()
-    const answer = this.handle(seen) ?? (url.pathname === '/api/v1' ? discovery : undefined)
+    const answer = this.handle(seen) ?? known[url.pathname]
     if (answer === 'cut') return void request.socket.destroy()
     if (answer === 'silent') return
     if (answer) {
@@ -143,4 +143,9 @@ const discovery: Answer = {
       { name: 'nodes/status', kind: 'Node', namespaced: false, verbs: ['get'] },
     ],
   },
+}
+
+const known: Readonly<Record<string, Answer>> = {
+  '/api/v1': discovery,
+  '/apis': { status: 200, body: { kind: 'APIGroupList', groups: [] } },
 }
