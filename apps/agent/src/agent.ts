@@ -44,10 +44,11 @@ const trimMs = 10 * 60_000
 export async function runAgent({ client, settings, clock, logger }: AgentOptions, signal: AbortSignal): Promise<void> {
   let ready = false
   let alive = (): boolean => true
-  let look = (): Pick<AgentState, 'generation' | 'askedMs' | 'releases'> => ({
+  let look = (): Omit<AgentState, 'views' | 'residentBytes'> => ({
     generation: 0,
     askedMs: 0,
     releases: { ready: 0, other: 0 },
+    cacheWritable: true,
   })
   const metrics = (): string => metricsText({ views: client.views, ...look(), residentBytes: process.memoryUsage.rss() })
   const probes = new Probes({ ...settings.probes, ready: () => ready, alive: () => alive(), metrics })
@@ -62,7 +63,7 @@ export async function runAgent({ client, settings, clock, logger }: AgentOptions
       controller: 'muster.dev/agent',
       instance: settings.instance,
     })
-    const cache = new ContentCache(join(settings.store, 'content'))
+    const cache = new ContentCache(join(settings.store, 'content'), { told: (trouble) => tellCache(settings.store, trouble, logger) })
     const sitePolicies = new SitePolicyWatch(client, logger)
     const sealing = new SealingKeys({
       api: client,
@@ -162,7 +163,12 @@ export async function runAgent({ client, settings, clock, logger }: AgentOptions
     })
     manager.add({ name: 'cache', run: (stop) => trimAll(cache, clock, stop) })
     ready = true
-    look = () => ({ generation: puller.generation, askedMs: puller.silentMs, releases: worker.releases.counts })
+    look = () => ({
+      generation: puller.generation,
+      askedMs: puller.silentMs,
+      releases: worker.releases.counts,
+      cacheWritable: cache.writable,
+    })
     alive = () => puller.silentMs < settings.pollMs + hangMs
     logger.info({ cluster: access.identity.cluster, generation: puller.generation, version: agentVersion }, 'the agent runs')
     await manager.run(signal)
@@ -213,6 +219,15 @@ function connect({ registry }: Identity): Registry {
     ...(username === undefined || password === undefined ? {} : { credentials: { username, password } }),
     userAgent: userAgent(agentVersion),
   })
+}
+
+function tellCache(store: string, trouble: string | undefined, logger: Logger): void {
+  if (trouble === undefined) {
+    logger.info({ store }, 'the disk takes content again')
+    return
+  }
+  const detail = 'What is pulled is not kept: it is asked of the registry each time, and after a restart without the registry drift waits.'
+  logger.warn({ store, code: trouble, detail }, 'the disk takes no content; make room there')
 }
 
 async function trimAll(cache: ContentCache, clock: Clock, signal: AbortSignal): Promise<void> {

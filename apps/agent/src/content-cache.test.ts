@@ -82,7 +82,7 @@ describe('content that was pulled once', () => {
   })
 
   it('is deleted when the cache is larger than it may be', async () => {
-    const cache = new ContentCache(dir, 0)
+    const cache = new ContentCache(dir, { maxBytes: 0 })
     await read(cache.over(remote))
     await cache.trim()
     expect(await readdir(join(dir, 'blobs'))).toEqual([])

@@ -1,16 +1,25 @@
 import { createHash, randomUUID } from 'node:crypto'
-import { mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { mkdir, readdir, readFile, rename, rm, stat, statfs, utimes, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { type ContentSource, type Descriptor, OciError } from '@muster/oci'
 import * as z from 'zod'
+import { codeOf } from './error.ts'
 
 interface CallOptions {
   readonly signal?: AbortSignal | undefined
 }
 
+export interface ContentCacheOptions {
+  readonly maxBytes?: number
+  readonly told?: (trouble: string | undefined) => void
+}
+
 const digestPattern = /^sha256:([0-9a-f]{64})$/
 /** Blobs of bundles are read whole here; what is larger is passed through and not kept. */
 const maxKeptBytes = 64 * 1024 * 1024
+/** Folders and the ends of blocks take room too. */
+const slackBytes = 64 * 1024
+const folders = ['manifests', 'blobs', 'referrers'] as const
 const descriptorSchema = z.object({
   mediaType: z.string(),
   digest: z.string().regex(digestPattern),
@@ -27,10 +36,19 @@ const manifestFileSchema = z.object({ descriptor: descriptorSchema, content: z.s
 export class ContentCache {
   readonly #dir: string
   readonly #maxBytes: number
+  readonly #told: (trouble: string | undefined) => void
+  #trouble: string | undefined
 
-  constructor(dir: string, maxBytes = 256 * 1024 * 1024) {
+  /** `told` hears the system's name of what keeps the disk from taking content, such as `ENOSPC`, and `undefined` when it takes some again. */
+  constructor(dir: string, { maxBytes = 256 * 1024 * 1024, told = () => {} }: ContentCacheOptions = {}) {
     this.#dir = dir
     this.#maxBytes = maxBytes
+    this.#told = told
+  }
+
+  /** Whether the disk took what it was given last. */
+  get writable(): boolean {
+    return this.#trouble === undefined
   }
 
   /** A source that answers from the cache first, and keeps what it gets from `remote`. */
@@ -101,21 +119,26 @@ export class ContentCache {
   }
 
   /** Deletes what was not used for longest, until the cache is below its size. */
-  async trim(): Promise<void> {
+  async trim(maxBytes = this.#maxBytes): Promise<void> {
+    const files = await this.#files()
+    let total = files.reduce((sum, file) => sum + file.size, 0)
+    for (const file of files.sort((a, b) => a.used - b.used)) {
+      if (total <= maxBytes) return
+      await rm(file.path, { force: true })
+      total -= file.size
+    }
+  }
+
+  async #files(): Promise<{ path: string; size: number; used: number }[]> {
     const files: { path: string; size: number; used: number }[] = []
-    for (const folder of ['manifests', 'blobs', 'referrers']) {
+    for (const folder of folders) {
       for (const name of await readdir(join(this.#dir, folder)).catch(() => [])) {
         const path = join(this.#dir, folder, name)
         const found = await stat(path).catch(() => undefined)
         if (found !== undefined) files.push({ path, size: found.size, used: found.mtimeMs })
       }
     }
-    let total = files.reduce((sum, file) => sum + file.size, 0)
-    for (const file of files.sort((a, b) => a.used - b.used)) {
-      if (total <= this.#maxBytes) return
-      await rm(file.path, { force: true })
-      total -= file.size
-    }
+    return files
   }
 
   async #read(folder: string, digest: string): Promise<Uint8Array | undefined> {
@@ -132,34 +155,66 @@ export class ContentCache {
     }
   }
 
-  /** Best effort: a full or read-only disk costs the cache, not the release. */
+  /** Best effort: a full or read-only disk costs the cache, not the release. What was used for longest makes room first. */
   async #write(folder: string, digest: string, content: string | Uint8Array): Promise<void> {
     const path = this.#path(folder, digest)
     if (path === undefined) return
-    const partial = join(this.#dir, folder, `.partial-${randomUUID()}`)
     try {
-      await this.#put(folder, partial, content)
-      await rename(partial, path)
-    } catch {
-      await rm(partial, { force: true }).catch(() => undefined)
+      await this.#put(path, content)
+      this.#tell(undefined)
+    } catch (error) {
+      this.#tell(codeOf(error))
     }
   }
 
-  /** The folder is there but for the first time, or when somebody emptied the cache. */
-  async #put(folder: string, file: string, content: string | Uint8Array): Promise<void> {
+  async #put(path: string, content: string | Uint8Array): Promise<void> {
     try {
-      await writeFile(file, content)
+      await writeWhole(path, content)
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
-      await mkdir(join(this.#dir, folder), { recursive: true })
-      await writeFile(file, content)
+      if (!isFull(error)) throw error
+      const { bavail, bsize } = await statfs(this.#dir)
+      if (!(await this.#makeRoom(Buffer.byteLength(content) + slackBytes - bavail * bsize))) throw error
+      await writeWhole(path, content)
     }
+  }
+
+  /** Deletes what was not used for longest, so many bytes of it; nothing where there is less. */
+  async #makeRoom(bytes: number): Promise<boolean> {
+    const files = await this.#files()
+    const total = files.reduce((sum, { size }) => sum + size, 0)
+    if (total < bytes) return false
+    await this.trim(total - bytes)
+    return true
+  }
+
+  #tell(trouble: string | undefined): void {
+    if (this.#trouble === trouble) return
+    this.#trouble = trouble
+    this.#told(trouble)
   }
 
   #path(folder: string, digest: string): string | undefined {
     const hex = digestPattern.exec(digest)?.[1]
     return hex === undefined ? undefined : join(this.#dir, folder, hex)
   }
+}
+
+/** There is all of it or nothing, for who reads; after a crash of the machine what is read is verified. */
+async function writeWhole(path: string, content: string | Uint8Array): Promise<void> {
+  const folder = dirname(path)
+  const partial = join(folder, `.partial-${randomUUID()}`)
+  try {
+    await mkdir(folder, { recursive: true })
+    await writeFile(partial, content)
+    await rename(partial, path)
+  } catch (error) {
+    await rm(partial, { force: true }).catch(() => undefined)
+    throw error
+  }
+}
+
+function isFull(error: unknown): boolean {
+  return codeOf(error) === 'ENOSPC' || codeOf(error) === 'EDQUOT'
 }
 
 function matches(bytes: Uint8Array, digest: string): boolean {

@@ -8,7 +8,7 @@ const view = (kind: string, size: number, lastActivityMs: number) => ({
   synced: true,
   lastActivityMs,
 })
-const state = { generation: 7, askedMs: 1_500, releases: { ready: 2, other: 1 }, residentBytes: 1_000 }
+const state = { generation: 7, askedMs: 1_500, releases: { ready: 2, other: 1 }, cacheWritable: true, residentBytes: 1_000 }
 
 describe('what the agent tells of itself', () => {
   it('is the age of each watch and what it knows, in a form that Prometheus reads', () => {
@@ -32,6 +32,9 @@ describe('what the agent tells of itself', () => {
       '# TYPE muster_agent_releases gauge',
       'muster_agent_releases{ready="true"} 2',
       'muster_agent_releases{ready="false"} 1',
+      '# HELP muster_agent_cache_writable Whether the disk took what was pulled last.',
+      '# TYPE muster_agent_cache_writable gauge',
+      'muster_agent_cache_writable 1',
       '# HELP process_resident_memory_bytes Resident memory.',
       '# TYPE process_resident_memory_bytes gauge',
       'process_resident_memory_bytes 1000',

@@ -8,13 +8,15 @@ export interface AgentState {
   /** Milliseconds since the channel was last asked for, whatever came of it. */
   readonly askedMs: number
   readonly releases: { readonly ready: number; readonly other: number }
+  /** Whether the disk took what was pulled last. */
+  readonly cacheWritable: boolean
   readonly residentBytes: number
 }
 
 type Labels = Readonly<Record<string, string>>
 
 /** In the text format of Prometheus ("Exposition formats", 0.0.4). Pure. */
-export function metricsText({ views, generation, askedMs, releases, residentBytes }: AgentState): string {
+export function metricsText({ views, generation, askedMs, releases, cacheWritable, residentBytes }: AgentState): string {
   const all = [...views].map((view) => ({ view, labels: labelsOf(view) })).sort((a, b) => (written(a.labels) < written(b.labels) ? -1 : 1))
   return [
     ...gauge('muster_agent_watch_age_seconds', 'Time since the API server last said something of what is watched.', [
@@ -29,6 +31,7 @@ export function metricsText({ views, generation, askedMs, releases, residentByte
       [{ ready: 'true' }, releases.ready],
       [{ ready: 'false' }, releases.other],
     ]),
+    ...gauge('muster_agent_cache_writable', 'Whether the disk took what was pulled last.', [[{}, cacheWritable ? 1 : 0]]),
     ...gauge('process_resident_memory_bytes', 'Resident memory.', [[{}, residentBytes]]),
     '',
   ].join('\n')

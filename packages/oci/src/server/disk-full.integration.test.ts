@@ -1,21 +1,17 @@
 import { readdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { run } from '../../../../test/environment/command.ts'
+import { mountSmallDisk } from '../../../../test/environment/small-disk.ts'
 import { digestOf } from '../digest.ts'
 import { OciError } from '../errors.ts'
 import { mediaTypes, parseManifest } from '../manifest.ts'
 import { chunks, collect, describeBlob, noise, pushImage } from '../testing/content.ts'
 import { startRegistry, temporaryDirectory } from '../testing/registry.ts'
 
-/** A file system of its own that holds so many bytes, unmounted after the test. */
+/** Unmounted after the test. */
 async function smallDisk(bytes: number): Promise<string> {
   const directory = await temporaryDirectory()
-  const mounted = await run('mount', ['-t', 'tmpfs', '-o', `size=${bytes},mode=0700`, 'tmpfs', directory])
-  if (mounted.code !== 0) throw new Error(`a small tmpfs could not be mounted; this test needs root: ${mounted.stderr}`)
-  onTestFinished(async () => {
-    await run('umount', [directory])
-  })
+  onTestFinished(await mountSmallDisk(directory, bytes))
   return directory
 }
 
