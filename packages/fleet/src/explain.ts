@@ -35,6 +35,7 @@ export function explainRelease(view: ReleaseView, now: Date): Explanation {
   }
   if (standing === undefined) return notSeen(view, about)
   const glass = brokenGlass(view)
+  const hold = holdOf(view)
   const advice = isKnown(standing.reason) ? adviceOf[standing.reason] : unknownReason
   const waits = [advice.waits, standing.message, waitedSince(view, now)].filter((text) => text !== undefined && text !== '').join(' ')
   const since = standing.since === undefined ? undefined : sinceText(standing.ready, standing.since, now)
@@ -47,8 +48,10 @@ export function explainRelease(view: ReleaseView, now: Date): Explanation {
     wanted: whatIsWanted(view),
     ...(waits === '' || (standing.ready && advice.waits === undefined) ? {} : { waits }),
     ...(since === undefined ? {} : { since }),
-    next: glass === undefined ? advice.next : `${glass} ${advice.next}`,
-    can: glass === undefined ? advice.can(about) : [endGlass(about), ...advice.can(about)],
+    next: [glass, hold && 'It stays there, whatever the hub places, until it is resumed.', hold && standing.ready ? undefined : advice.next]
+      .filter((text) => text !== undefined)
+      .join(' '),
+    can: [...(glass === undefined ? [] : [endGlass(about)]), ...(hold === undefined ? [] : [resume(about)]), ...advice.can(about)],
   }
 }
 
@@ -68,6 +71,32 @@ function wentBack({ release, report }: ReleaseView): string {
   const { from, to, at, reason, message } = back
   const why = message.endsWith('.') ? message : `${message}.`
   return ` At ${timeText(at)} it went back from version ${from.version} (${shortDigest(from.digest)}) to ${to.version} (${shortDigest(to.digest)}), as that was not healthy in time (${reason}): ${why} That version is tried again once something else was, or with other settings.`
+}
+
+/** Where the site holds it, and why. */
+function holdOf({ release, report }: ReleaseView): string | undefined {
+  const { bundle, site } = release?.spec ?? {}
+  if (release === undefined && report?.held !== undefined) return `The site holds it at ${report.held.version}: ${report.held.reason}.`
+  if (bundle === undefined || site?.hold === undefined) return undefined
+  const { digest, reason, since } = site.hold
+  const version = digest === bundle.digest ? `version ${bundle.version} (${shortDigest(digest)})` : shortDigest(digest)
+  return `The site holds it at ${version} since ${timeText(since)}: ${reason}.`
+}
+
+function resume({ name, cluster }: Circumstances): Suggestion {
+  return [`muster release resume ${name} --cluster ${cluster}`, 'follow the channel again']
+}
+
+/** What the site makes different, and why. */
+function siteOverlays({ release, report }: ReleaseView): string {
+  const inForce = release === undefined ? report?.customizations : release.status?.customizations
+  return (inForce ?? [])
+    .filter(({ level }) => level === 'site')
+    .map(({ name, reason, until }) => {
+      const end = until === undefined ? '' : ` until ${timeText(until)}`
+      return ` The site's own overlay ${name} is in force${end}: ${reason ?? ''}.`
+    })
+    .join('')
 }
 
 /** Where somebody broke glass for it. */
@@ -121,14 +150,20 @@ function whatItIs(view: ReleaseView): string {
   const told = driftSentences(about)
     .map((sentence) => ` ${sentence}`)
     .join('')
-  return `Version ${running.version} (${shortDigest(running.digest)}) runs${signers}.${made}${put}${told}${wentBack(view)}${source}`
+  return `Version ${running.version} (${shortDigest(running.digest)}) runs${signers}.${made}${siteOverlays(view)}${put}${told}${wentBack(view)}${source}`
 }
 
-function whatIsWanted({ placement, release, cluster }: ReleaseView): string {
+function whatIsWanted(view: ReleaseView): string {
+  const { placement, release, cluster } = view
   const asked = release?.spec
   const held =
     asked &&
     `Version ${asked.bundle.version} (${shortDigest(asked.bundle.digest)}), by generation ${asked.channelGeneration} of the channel.`
+  const hold = holdOf(view)
+  if (hold !== undefined) {
+    const hub = placement?.spec.bundle
+    return hub === undefined ? hold : `Version ${hub.version} (${shortDigest(hub.digest)}) of ${hub.repository}, by the hub. ${hold}`
+  }
   if (placement === undefined) return held ?? `The hub does not want it on ${cluster}: it goes.`
   const { version, digest, repository } = placement.spec.bundle
   const hub = `Version ${version} (${shortDigest(digest)}) of ${repository}`

@@ -137,6 +137,20 @@ What you can do     muster kubectl alpha -- get events -n shop         what Kube
     expect(reported({ drift: { mode: 'detect', left } })?.is).toContain(said)
   })
 
+  it('says where the site holds it, and what it makes different, with its reasons', () => {
+    const found = release('Healthy', '1 of 1 objects is healthy.', true)
+    const hold = { digest: digest('b'), reason: 'orders fail', since: '2026-01-01T12:00:00Z' }
+    const own = { name: 'visit', level: 'site', reason: 'The minister comes' } as const
+    const there = { ...found, spec: { ...found.spec, site: { hold } }, status: { ...found.status, customizations: [own] } }
+    const [view] = releaseViews({ clusters: [], placements: [], releases: new Map([['alpha', [there]]]), now })
+    expect(view && explainRelease(view, now)).toMatchObject({
+      is: expect.stringContaining(" The site's own overlay visit is in force: The minister comes.") as string,
+      wanted: 'The site holds it at version 1.1.0 (sha256:bbbbbbbbbbbb) since 2026-01-01 12:00:00 UTC: orders fail.',
+      next: 'It stays there, whatever the hub places, until it is resumed.',
+      can: [['muster release resume shop --cluster alpha', 'follow the channel again']],
+    })
+  })
+
   it('says of a reason that it does not know what the agent said', () => {
     expect(explained('Tomorrow', 'Something new.')).toMatchObject({ reason: 'Tomorrow', waits: 'Something new.' })
   })
