@@ -28,16 +28,18 @@ export class Written {
   /** Publishes a bundle of these objects; where one runs example.test/greeter, that is built from the example. */
   async publish(name: string, version: string, objects: readonly object[], offers: object = {}): Promise<void> {
     const folder = path.join(this.folder, `${name}-${version}`)
+    const text = objects.map((object) => JSON.stringify(object)).join('\n---\n')
+    const greeter = { match: '*/greeter', build: path.relative(folder, path.join(checkout, 'examples/greeter/image.yaml')) }
     const source = {
       apiVersion,
       kind: 'BundleSource',
       name,
       version,
       components: [{ name: 'main', manifests: ['objects.yaml'] }],
-      images: [{ match: '*/greeter', build: path.relative(folder, path.join(checkout, 'examples/greeter/image.yaml')) }],
+      images: text.includes('example.test/greeter:') ? [greeter] : [],
       ...offers,
     }
-    await this.file(`${name}-${version}/objects.yaml`, objects.map((object) => JSON.stringify(object)).join('\n---\n'))
+    await this.file(`${name}-${version}/objects.yaml`, text)
     await this.file(`${name}-${version}/bundle.yaml`, source)
     await this.#instance.succeed('publish', folder)
   }
