@@ -80,7 +80,7 @@ function holdOf({ release, report }: ReleaseView): string | undefined {
   if (bundle === undefined || site?.hold === undefined) return undefined
   const { digest, reason, since } = site.hold
   const version = digest === bundle.digest ? `version ${bundle.version} (${shortDigest(digest)})` : shortDigest(digest)
-  return `The site holds it at ${version} since ${timeText(since)}: ${reason}.`
+  return `The site holds it at ${version}${since === undefined ? '' : ` since ${timeText(since)}`}: ${reason}.`
 }
 
 function resume({ name, cluster }: Circumstances): Suggestion {
