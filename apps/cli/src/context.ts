@@ -1,6 +1,6 @@
 import { access, readdir } from 'node:fs/promises'
 import path from 'node:path'
-import { isKubeError, KubeClient, loadKubeconfig } from '@muster/kube'
+import type { KubeClient } from '@muster/kube'
 import { Failure, UsageError } from './errors.ts'
 
 /** What the process gives to a command. */
@@ -80,6 +80,8 @@ function named(cluster: string): string {
 /** @throws Failure where there is no such cluster, or its kubeconfig is damaged */
 export async function clientOf(context: Context, cluster: string): Promise<KubeClient> {
   const file = await kubeconfigOf(context, cluster)
+  // Loaded where it is used: many commands speak to no cluster.
+  const { isKubeError, KubeClient, loadKubeconfig } = await import('@muster/kube')
   try {
     return new KubeClient(await loadKubeconfig(file), { userAgent: 'muster' })
   } catch (cause) {
@@ -91,6 +93,7 @@ export async function clientOf(context: Context, cluster: string): Promise<KubeC
 /** Lets `use` speak to a cluster that is to be up. @throws Failure where it does not answer */
 export async function withCluster<T>(context: Context, cluster: string, use: (client: KubeClient) => Promise<T>): Promise<T> {
   const client = await clientOf(context, cluster)
+  const { isKubeError } = await import('@muster/kube')
   try {
     return await use(client)
   } catch (cause) {
