@@ -6,11 +6,13 @@ import {
   type Drift,
   describeDrift,
   entryOf,
+  fieldManager,
   managersOf,
   nameOf,
+  ownedValuesHash,
   pathsOf,
   refOf,
-  unionInventory,
+  renewedInventory,
 } from '@muster/reconcile'
 import type { Clock } from './clock.ts'
 import { Corrections } from './corrections.ts'
@@ -169,19 +171,21 @@ export class DriftKeeper {
     })
     tracked.judged = judgementOf(applied.object)
     if (runtime.corrects) {
+      const values = ownedValuesHash(applied.object, fieldManager)
       tracked.ownership = applied.ownership
+      tracked.values = values
       const { uid, generation } = applied.object.metadata
       tracked.last = {
         ...tracked.last,
         object: tracked.planned.object,
         ownership: applied.ownership,
+        values,
         ...(uid === undefined ? {} : { uid }),
       }
       if (generation !== undefined) tracked.generation = generation
-      if (uid !== undefined && uid !== tracked.uid) {
-        tracked.uid = uid
-        if (tracked.planned.ours) runtime.inventory = unionInventory(runtime.inventory, [entryOf(applied.object, applied.ownership)])
-      }
+      if (uid !== undefined) tracked.uid = uid
+      // With what stands for it as it is now: an agent that starts anew then finds it as it was applied, and sends nothing.
+      if (tracked.planned.ours) runtime.inventory = renewedInventory(runtime.inventory, entryOf(applied.object, applied.ownership))
     }
     this.found(runtime, key, applied)
   }

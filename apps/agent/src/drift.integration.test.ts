@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
 import { apiVersion, type ClusterReport, type Release, type ReleaseReport, type ReleaseSettings } from '@muster/api'
-import type { Ref } from '@muster/kube'
+import type { KubeObject, Ref } from '@muster/kube'
+import { fieldManager } from '@muster/reconcile'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { eventually, startCluster, type TestCluster } from './testing/cluster.ts'
 
@@ -124,6 +125,46 @@ describe('drift that is only detected', () => {
     await placed({ drift: { mode: 'correct' } }, before)
     expect(await data()).toMatchObject({ greeting: 'hello', version: before })
     await fleet.reported((one) => release(one)?.drifted === false)
+  })
+})
+
+describe('somebody who writes under the name of the agent', () => {
+  const impostor = async (): Promise<void> => {
+    const { metadata, ...live } = await client.get(config)
+    const { name, namespace, labels } = metadata
+    const object = {
+      apiVersion: 'v1',
+      kind: 'ConfigMap',
+      metadata: { name, namespace, labels },
+      data: { ...(live['data'] as object), greeting: 'evil' },
+    }
+    await client.apply(object as KubeObject, { fieldManager, force: true })
+  }
+
+  it('is seen, put back within a second, and told, also where it is done again within the same second', async () => {
+    await placed({ drift: { mode: 'correct' } })
+    const { corrected } = await drift()
+    for (const at of [1, 2, 3]) {
+      await impostor()
+      const started = performance.now()
+      await eventually(async () => (await data())?.['greeting'] === 'hello')
+      if (at === 1) expect(performance.now() - started).toBeLessThan(1_000)
+    }
+    await eventually(async () => (await drift()).corrected === corrected + 3)
+    expect((await drift()).lastManager).toBe(fieldManager)
+    expect((await events('DriftCorrected')).at(-1)).toContain('.data.greeting changed by field manager "muster-agent" (Apply')
+  })
+
+  it('leaves nothing to do for an agent that starts anew after that: it applies no object', async () => {
+    await eventually(
+      async () => ((await client.get({ apiVersion, kind: 'Release', name: shop }))['status'] as Release['status'])?.observedGeneration,
+    )
+    await agent.end()
+    agent.applied.length = 0
+    const before = fleet.reports.length
+    agent.start()
+    await fleet.reported((one) => fleet.reports.length > before && release(one)?.ready === true)
+    expect(agent.applied.filter((one) => /ConfigMap\/greeting|Deployment/.test(one))).toEqual([])
   })
 })
 

@@ -7,6 +7,7 @@ import {
   holderOf,
   isProtected,
   objectKey,
+  ownedValuesHash,
   ownershipHash,
   refOf,
   releaseLabel,
@@ -21,6 +22,8 @@ export interface Observed {
   readonly uid: string
   readonly generation: number | undefined
   readonly ownership: string
+  /** What stands for the values of what the agent owns; see `ownedValuesHash`. */
+  readonly values: string
   /** The release that applied it. */
   readonly holder: string | undefined
   /** What others added where only the release has a say; empty where they did not. */
@@ -31,17 +34,29 @@ export interface Observed {
 /** What was said of an object when it was last looked at closely. */
 interface Judged {
   readonly ownership?: string
+  /** Not known after a restart, until the object was seen. */
+  readonly values?: string
   readonly judged?: string
 }
 
 /** Whether there is nothing new about an object: it is as applied, or as it was when it was judged. */
-export function isAsJudged({ ownership, judged }: Judged, observed: Pick<Observed, 'ownership' | 'added'>): boolean {
-  return (observed.ownership === ownership && observed.added === '') || judged === `${observed.ownership} ${observed.added}`
+export function isAsJudged({ ownership, values, judged }: Judged, observed: Pick<Observed, 'ownership' | 'values' | 'added'>): boolean {
+  const sameValues = values === undefined || values === observed.values
+  const asApplied = observed.ownership === ownership && sameValues && observed.added === ''
+  return asApplied || judged === judgement(observed)
 }
 
 /** What stands for an object as it was judged: for `isAsJudged` of what is seen later. */
 export function judgementOf(object: KubeObject): string {
-  return `${ownershipHash(object, fieldManager)} ${addedTo(object)}`
+  return judgement({
+    ownership: ownershipHash(object, fieldManager),
+    values: ownedValuesHash(object, fieldManager),
+    added: addedTo(object),
+  })
+}
+
+function judgement({ ownership, values, added }: Pick<Observed, 'ownership' | 'values' | 'added'>): string {
+  return `${ownership} ${values} ${added}`
 }
 
 function addedTo(object: KubeObject): string {
@@ -57,6 +72,7 @@ export function observe(object: KubeObject, judge: (object: KubeObject) => Healt
     uid: object.metadata.uid ?? '',
     generation: object.metadata.generation,
     ownership: ownershipHash(object, fieldManager),
+    values: ownedValuesHash(object, fieldManager),
     holder: holderOf(object),
     added: addedTo(object),
     health: judge(object),

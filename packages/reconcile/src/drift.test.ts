@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { additionsByOthers, removalPatch } from './additions.ts'
 import { describeDrift, driftBetween, isDrifted, managersOf } from './drift.ts'
 import { fieldManager, releaseLabel } from './index.ts'
-import { ownershipHash } from './managed-fields.ts'
+import { ownedValuesHash, ownershipHash } from './managed-fields.ts'
 import { leaveReplicasToAutoscalers } from './plan.ts'
 
 type Entry = NonNullable<KubeObject['metadata']['managedFields']>[number]
@@ -47,6 +47,25 @@ describe('drift is', () => {
     const taken = deployment([entry(fieldManager, 'Apply', inPod({ 'f:containers': { 'k:{"name":"web"}': { '.': {}, 'f:name': {} } } }))])
     expect(isDrifted(taken, fieldManager, expected)).toBe(true)
     expect(isDrifted(deployment([]), fieldManager, expected)).toBe(true)
+  })
+
+  it('a write under our own name: by its time, and by the values where that is of the same second', () => {
+    const same = deployment([entry(fieldManager, 'Apply', ours)], { containers: [{ name: 'web', image: 'evil' }] })
+    const later = deployment([{ ...entry(fieldManager, 'Apply', ours), time: '2026-01-01T00:00:01Z' }], {
+      containers: [{ name: 'web', image: 'evil' }],
+    })
+    expect(isDrifted(later, fieldManager, expected)).toBe(true)
+    expect(isDrifted(same, fieldManager, expected)).toBe(false)
+    expect(ownedValuesHash(same, fieldManager)).not.toBe(ownedValuesHash(asApplied, fieldManager))
+    expect(ownedValuesHash({ ...asApplied, status: { replicas: 3 } }, fieldManager)).toBe(ownedValuesHash(asApplied, fieldManager))
+    const ref = { apiVersion: 'apps/v1', kind: 'Deployment', name: 'web', namespace: 'shop' }
+    expect(driftBetween(ref, same, asApplied, [], fieldManager)?.changes).toEqual([
+      {
+        path: '.spec.template.spec.containers[name=web].image',
+        what: 'changed',
+        by: { manager: fieldManager, operation: 'Apply', time: '2026-01-01T00:00:00Z' },
+      },
+    ])
   })
 
   it('what another added to a pod template, and not that another owns a map in which we own a field', () => {

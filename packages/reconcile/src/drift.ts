@@ -1,8 +1,8 @@
 import type { KubeObject, Ref } from '@muster/kube'
 import { type Addition, additionsByOthers } from './additions.ts'
-import { formatPath, missing, type Path, touches } from './fields.ts'
+import { formatPath, missing, type Path, same, touches, valueAt } from './fields.ts'
 import { nameOf } from './identity.ts'
-import { type FieldOwner, fieldOwners, isOwn, ownershipHash, ownFields } from './managed-fields.ts'
+import { type FieldOwner, fieldOwners, isOwn, ownershipHash, ownFields, ownLeaves } from './managed-fields.ts'
 
 /** Who holds a field now. */
 export interface Holder {
@@ -30,8 +30,9 @@ export interface Drift {
 }
 
 /**
- * The cheap question, asked of every watch event: is the object other than we applied it? Exact, since the API server keeps the books:
- * a write by another manager takes the field from our set, and nothing else changes our set.
+ * The cheap question, asked of every watch event: is the object other than we applied it? Exact but for a write under our own name within the
+ * same second (see `ownedValuesHash`), since the API server keeps the books: a write by another manager takes the field from our set, one
+ * under our name has a time of its own, and nothing else changes either.
  * @param expected `ownershipHash` of what our last apply returned
  */
 export function isDrifted(object: KubeObject, manager: string, expected: string): boolean {
@@ -56,9 +57,21 @@ export function driftBetween(
   const lost = missing(ownFields(after, manager) ?? {}, ownFields(before, manager) ?? {})
   const changes = [
     ...lost.map((path) => lostChange(path, foreign)),
+    ...overwritten(before, after, manager),
     ...additions.map(({ path, owner }) => ({ path: formatPath(path), what: 'added' as const, by: holder(owner) })),
   ]
   return changes.length === 0 ? undefined : { ref, type: 'Changed', changes }
+}
+
+/** What was written under our own name, and so is ours as before: only its value says that it was not us. */
+function overwritten(before: KubeObject, after: KubeObject, manager: string): DriftChange[] {
+  const own = fieldOwners(before).filter((entry) => isOwn(entry, manager))
+  const wanted = ownFields(after, manager) ?? {}
+  return ownLeaves(before, manager).flatMap((path) => {
+    const owner = own.find((entry) => touches(entry.fields, path))
+    if (owner === undefined || !touches(wanted, path) || same(valueAt(before, path), valueAt(after, path))) return []
+    return [{ path: formatPath(path), what: 'changed' as const, by: holder(owner) }]
+  })
 }
 
 function lostChange(path: Path, foreign: readonly FieldOwner[]): DriftChange {

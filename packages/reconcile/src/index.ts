@@ -19,8 +19,8 @@ export { type HealthRule, HealthRules } from './health/rules.ts'
 export type { Health, HealthState } from './health/view.ts'
 export { holderOf } from './holder.ts'
 export { groupKind, nameOf, objectKey, refOf } from './identity.ts'
-export { entryOf, entryRef, type InventoryEntry, subtractInventory, unionInventory } from './inventory.ts'
-export { fieldOwners, ownershipHash } from './managed-fields.ts'
+export { entryOf, entryRef, type InventoryEntry, renewedInventory, subtractInventory, unionInventory } from './inventory.ts'
+export { fieldOwners, ownedValuesHash, ownershipHash } from './managed-fields.ts'
 export { compareForApply, compareForPrune, type Ordered, type Phase, phaseOf, phases } from './order.ts'
 export {
   inventoryWith,

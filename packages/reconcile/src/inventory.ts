@@ -1,5 +1,5 @@
 import type { KubeObject, Ref } from '@muster/kube'
-import { objectKey, refOf } from './identity.ts'
+import { groupOf, objectKey, refOf } from './identity.ts'
 import { waveOf } from './waves.ts'
 
 /** An object that a release made: what prune may delete, and nothing else. */
@@ -46,6 +46,15 @@ export function unionInventory(a: readonly InventoryEntry[], b: readonly Invento
     result.set(key, entry(entryRef(said), { uid, ownership, wave }))
   }
   return sorted([...result.values()])
+}
+
+/** The inventory with what is known of one of its objects since it was applied again. */
+export function renewedInventory(inventory: readonly InventoryEntry[], renewed: InventoryEntry): InventoryEntry[] {
+  const { kind, name, namespace, apiVersion, uid, ownership } = renewed
+  const isIt = (one: InventoryEntry) =>
+    one.name === name && one.kind === kind && one.namespace === namespace && groupOf(one.apiVersion) === groupOf(apiVersion)
+  if (!inventory.some(isIt)) return unionInventory(inventory, [renewed])
+  return inventory.map((one) => (isIt(one) ? entry(entryRef(one), { uid, ownership, wave: one.wave }) : one))
 }
 
 /** Entries of `a` whose object is not in `b`. */

@@ -1,5 +1,6 @@
+import { createHash } from 'node:crypto'
 import type { KubeObject } from '@muster/kube'
-import { asFields, type Fields, hashFields, union } from './fields.ts'
+import { asFields, type Fields, hashFields, leaves, type Path, touches, union, valueAt } from './fields.ts'
 
 /** One entry of `metadata.managedFields`: who owns which fields, since when. */
 export interface FieldOwner {
@@ -47,10 +48,31 @@ export function isOwn(entry: FieldOwner, manager: string): boolean {
 const hashLength = 24
 
 /**
- * What stands for "as we applied it": the hash of the fields that `manager` owns. It changes exactly when someone takes a field from
- * the manager or removes one, and not when the object's status, defaults or others' fields change. `''` when it owns nothing.
+ * What stands for "as we applied it": the hash of the fields that `manager` owns, and of the time at which it last changed something. It
+ * changes exactly when someone takes a field from the manager or removes one, or writes under the manager's name, and not when the object's
+ * status, defaults or others' fields change, nor by an apply that changes nothing. `''` when it owns nothing.
  */
 export function ownershipHash(object: KubeObject, manager: string): string {
-  const own = ownFields(object, manager)
-  return own === undefined ? '' : hashFields(own).slice(0, hashLength)
+  const own = fieldOwners(object).filter((entry) => isOwn(entry, manager))
+  if (own.length === 0) return ''
+  const times = own.map(({ time = '' }) => time).sort()
+  return hashed([hashFields(own.map(({ fields }) => fields).reduce(union)), ...times])
+}
+
+/**
+ * The hash of the values of the fields that `manager` owns. Times are of whole seconds, so that two writes under the same name within one
+ * are told apart by this alone. It is kept in memory only: of a value that is short, a hash tells too much.
+ */
+export function ownedValuesHash(object: KubeObject, manager: string): string {
+  return hashed(ownLeaves(object, manager).map((path) => JSON.stringify(valueAt(object, path)) ?? ''))
+}
+
+/** Fields of single values that `manager` owns and in which nobody else has anything: a map that is owned empty may hold what others put there. */
+export function ownLeaves(object: KubeObject, manager: string): Path[] {
+  const others = fieldOwners(object).filter((entry) => !isOwn(entry, manager))
+  return leaves(ownFields(object, manager) ?? {}).filter((path) => !others.some(({ fields }) => touches(fields, path)))
+}
+
+function hashed(parts: readonly string[]): string {
+  return createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, hashLength)
 }

@@ -4,8 +4,8 @@ import type { ReleaseRuntime } from './runtime.ts'
 
 /** Asks for a closer look at all that is not as it was signed: it is not tolerated any more. */
 export function suspectAll(runtime: ReleaseRuntime, suspect: ReleaseServices['suspect']): void {
-  for (const [key, { judged, ownership }] of runtime.tracked) {
-    const asSigned = judged === `${ownership} `
+  for (const [key, { judged, ownership, values }] of runtime.tracked) {
+    const asSigned = judged === `${ownership} ${values} `
     if (!asSigned || runtime.yielded.has(key) || runtime.drifting.has(key)) suspect(key)
   }
 }

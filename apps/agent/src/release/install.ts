@@ -5,12 +5,14 @@ import {
   type ClusterApi,
   entryOf,
   entryRef,
+  fieldManager,
   guardLabel,
   inventoryWith,
   isProtected,
   nameOf,
   type ObjectFailure,
   objectKey,
+  ownedValuesHash,
   type Plan,
   type PlannedObject,
   planRelease,
@@ -269,7 +271,9 @@ async function applyStage(
       known: (planned) => {
         const tracked = runtime.tracked.get(planned.key)
         if (tracked !== undefined && !asked && isAsApplied(tracked, watches)) {
-          keep(tracked, tracked.last)
+          const seen = watches.get(refOf(planned.object))
+          const values = typeof seen === 'object' ? { values: seen.values } : {}
+          keep(tracked, tracked.last && { ...tracked.last, ...values })
           runtime.drifting.delete(planned.key)
           return 'as planned'
         }
@@ -351,6 +355,7 @@ function keep(tracked: Tracked, last: LastApplied | undefined): void {
   if (last === undefined) return
   tracked.last = { ...last, object: tracked.planned.object }
   tracked.ownership = last.ownership
+  if (last.values !== undefined) tracked.values = last.values
   if (last.uid !== undefined) tracked.uid = last.uid
   if (last.generation !== undefined) tracked.generation = last.generation
 }
@@ -372,6 +377,7 @@ function note({ found }: ReleaseServices, { runtime }: ReleaseContext, planned: 
   keep(tracked, {
     object: planned.object,
     ownership: applied.ownership,
+    values: ownedValuesHash(applied.object, fieldManager),
     ...(uid === undefined ? {} : { uid }),
     ...(generation === undefined ? {} : { generation }),
   })

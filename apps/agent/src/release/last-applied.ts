@@ -12,6 +12,7 @@ export function isAsApplied({ planned, last }: Tracked, watches: Pick<Watches, '
   const observed = watches.get(refOf(planned.object))
   if (observed === 'unknown' || observed === undefined) return false
   if (observed.added || observed.ownership !== last.ownership) return false
+  if (last.values !== undefined && observed.values !== last.values) return false
   if (last.uid !== undefined && last.uid !== observed.uid) return false
   return last.object === planned.object || JSON.stringify(last.object) === JSON.stringify(planned.object)
 }

@@ -26,6 +26,7 @@ const seen = (more: Partial<Observed> = {}): Observed => ({
   uid: 'u1',
   generation: 2,
   ownership: 'x',
+  values: 'v',
   holder: 'shop',
   added: '',
   health: healthy,

@@ -21,7 +21,7 @@ function applied(objects: readonly PlannedObject[], health: Readonly<Record<stri
   for (const item of objects) runtime.tracked.set(item.key, { planned: item, ownership: 'x', uid: 'u', generation: 1 })
   const get = ({ kind, name }: { kind: string; name: string }): Observed | undefined => {
     const seen = health[name]
-    return seen && { key: `${kind}/${name}`, uid: 'u', generation: 1, ownership: 'x', added: '', health: seen, holder: 'shop' }
+    return seen && { key: `${kind}/${name}`, uid: 'u', generation: 1, ownership: 'x', values: 'v', added: '', health: seen, holder: 'shop' }
   }
   return { runtime, watches: { get } }
 }

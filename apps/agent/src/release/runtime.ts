@@ -70,6 +70,8 @@ export interface Tracked {
   readonly planned: PlannedObject
   /** What stands for "as we applied it"; absent until it was applied. */
   ownership?: string
+  /** What stands for the values that it had then; absent after a restart, until it was seen. */
+  values?: string
   /** What stands for the object as it was when drift was last looked for in it; see `isAsJudged`. */
   judged?: string
   uid?: string
@@ -81,6 +83,7 @@ export interface Tracked {
 export interface LastApplied {
   readonly object: KubeObject
   readonly ownership: string
+  readonly values?: string
   readonly uid?: string
   readonly generation?: number
 }
