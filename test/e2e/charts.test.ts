@@ -9,9 +9,9 @@ import { eventually } from '../environment/command.ts'
 import { sharedInstance } from '../environment/instance.ts'
 
 /**
- * Charts and manifests of projects that many clusters run, unmodified, from their authors' Go modules: what they make of an API server is
- * real. Their programs do not run here (no replicas, or suspended): no registry that tests may use has their images, so a small program
- * of ours stands in for each.
+ * Charts and manifests of projects that many clusters run, unmodified, from their authors' Go modules, and the programs that they name,
+ * built from the same modules: no registry that tests may use has their images. Of prometheus-operator it is what comes before its
+ * program: definitions, and the roles for them.
  */
 const instance = sharedInstance()
 const namespace = 'published'
@@ -20,6 +20,14 @@ interface Published {
   readonly version: string
   readonly module: string
   readonly component: object
+  /** The program of its image: module, package, and where the chart looks for it. Two minutes each where nothing is cached. */
+  readonly program?: Program
+}
+
+interface Program {
+  readonly module: string
+  readonly path: string
+  readonly to: string
 }
 
 interface Project {
@@ -29,6 +37,8 @@ interface Project {
   /** An object, a field of it that is changed by hand, and what the upgrade makes of the object. */
   readonly drifts: { readonly object: Ref; readonly patch: unknown; readonly read: (object: KubeObject) => unknown }
   readonly upgraded: { readonly object: Ref; readonly read: (object: KubeObject) => unknown; readonly from: unknown; readonly to: unknown }
+  /** Waits until its program does what it is for. */
+  readonly works?: () => Promise<void>
 }
 type Ref = Parameters<KubeClient['get']>[0]
 
@@ -38,10 +48,27 @@ const field =
     keys.reduce<unknown>((value, key) => (value as Record<string | number, unknown> | undefined)?.[key], object)
 
 const prometheus = { version: '0.85.0', module: 'github.com/prometheus-operator/prometheus-operator@v0.85.0' }
-const descheduler = { version: '0.36.0', module: 'sigs.k8s.io/descheduler@v0.36.0' }
-const values = { apiService: { create: false }, replicas: 0 }
+const descheduler = {
+  version: '0.36.0',
+  module: 'sigs.k8s.io/descheduler@v0.36.0',
+  program: { module: 'sigs.k8s.io/descheduler@v0.36.0', path: './cmd/descheduler', to: '/bin/descheduler' },
+}
+// Other tests run in this cluster: nothing is evicted.
+const dry = { kind: 'Deployment', cmdOptions: { v: 3, 'dry-run': true }, resources: { requests: { cpu: '20m' } } }
+const metrics = {
+  // One program for both charts: it is the chart that is upgraded.
+  program: { module: 'sigs.k8s.io/metrics-server@v0.9.0', path: './cmd/metrics-server', to: '/metrics-server' },
+  component: {
+    helm: {
+      chart: 'charts/metrics-server',
+      namespace,
+      // The certificates of our kubelets are of the cluster's own authority.
+      values: { args: ['--kubelet-certificate-authority=/var/run/secrets/kubernetes.io/serviceaccount/ca.crt'] },
+    },
+  },
+}
 const service: Ref = { apiVersion: 'v1', kind: 'Service', namespace, name: 'metrics-server' }
-const cronJob: Ref = { apiVersion: 'batch/v1', kind: 'CronJob', namespace, name: 'descheduler' }
+const deployment: Ref = { apiVersion: 'apps/v1', kind: 'Deployment', namespace, name: 'descheduler' }
 const definition: Ref = {
   apiVersion: 'apiextensions.k8s.io/v1',
   kind: 'CustomResourceDefinition',
@@ -52,34 +79,40 @@ const projects: readonly Project[] = [
   {
     // Two published versions of the chart.
     name: 'metrics-server',
-    first: {
-      version: '0.8.0',
-      module: 'sigs.k8s.io/metrics-server@v0.8.0',
-      component: { helm: { chart: 'charts/metrics-server', namespace, values } },
-    },
-    next: {
-      version: '0.9.0',
-      module: 'sigs.k8s.io/metrics-server@v0.9.0',
-      component: { helm: { chart: 'charts/metrics-server', namespace, values } },
-    },
+    first: { ...metrics, version: '0.8.0', module: 'sigs.k8s.io/metrics-server@v0.8.0' },
+    next: { ...metrics, version: '0.9.0', module: 'sigs.k8s.io/metrics-server@v0.9.0' },
     drifts: {
       object: service,
       patch: { metadata: { labels: { 'app.kubernetes.io/name': 'something-else' } } },
       read: field('metadata', 'labels', 'app.kubernetes.io/name'),
     },
     upgraded: { object: service, read: field('metadata', 'labels', 'app.kubernetes.io/version'), from: '0.7.2', to: '0.8.1' },
+    works: async () => {
+      const available = { apiVersion: 'apiregistration.k8s.io/v1', kind: 'APIService', name: 'v1beta1.metrics.k8s.io' }
+      expect((await client.get(available))['status']).toMatchObject({ conditions: [{ type: 'Available', status: 'True' }] })
+      expect(await printed(/alpha-1 +\d+m/, 'top', 'nodes')).toMatch(/%/)
+      await printed(/podinfo +podinfo-\S+ +\d+m +\d+Mi/, 'top', 'pods', '--all-namespaces')
+    },
   },
   {
     // One published version; the values change.
     name: 'descheduler',
-    first: { ...descheduler, component: { helm: { chart: 'charts/descheduler', namespace, values: { suspend: true } } } },
+    first: { ...descheduler, component: { helm: { chart: 'charts/descheduler', namespace, values: dry } } },
     next: {
       ...descheduler,
       version: '0.36.1',
-      component: { helm: { chart: 'charts/descheduler', namespace, values: { suspend: true, schedule: '7 * * * *' } } },
+      component: { helm: { chart: 'charts/descheduler', namespace, values: { ...dry, deschedulingInterval: '7m' } } },
     },
-    drifts: { object: cronJob, patch: { spec: { suspend: false } }, read: field('spec', 'suspend') },
-    upgraded: { object: cronJob, read: field('spec', 'schedule'), from: '*/2 * * * *', to: '7 * * * *' },
+    drifts: { object: deployment, patch: { spec: { replicas: 0 } }, read: field('spec', 'replicas') },
+    upgraded: {
+      object: deployment,
+      read: field('spec', 'template', 'spec', 'containers', 0, 'args', 1),
+      from: '--descheduling-interval=5m',
+      to: '--descheduling-interval=7m',
+    },
+    works: async () => {
+      await printed(/Number of evictions\/requests" totalEvicted=/, '-n', namespace, 'logs', 'deployment/descheduler')
+    },
   },
   {
     // Definitions of up to a megabyte each; then the roles that go with them.
@@ -110,14 +143,13 @@ let client: KubeClient
 beforeAll(async () => {
   client = await instance.client('alpha')
   folder = await mkdtemp(path.join(tmpdir(), 'muster-charts-'))
-  await write('stand-in/go.mod', 'module example.test/stand-in\n\ngo 1.21\n')
-  await write('stand-in/main.go', 'package main\n\nfunc main() {}\n')
-  await write('stand-in/image.yaml', 'go: { dir: ., packages: [{ path: ., to: /bin/stand-in }] }\n')
   // On a new machine Helm is built first.
   const { MUSTER_CACHE: own, XDG_CACHE_HOME: general } = process.env
   const cache = own ?? path.join(general ?? path.join(homedir(), '.cache'), 'muster')
   await helmProgram({ cacheDir: path.join(cache, 'tools'), env: process.env })
-}, 20 * 60_000)
+  // So are their programs.
+  for (const { name, first } of projects) await publish(name, first)
+}, 30 * 60_000)
 
 afterAll(async () => {
   for (const { name } of projects) await instance.muster('place', name, '--nowhere')
@@ -134,8 +166,19 @@ async function write(name: string, text: string): Promise<string> {
   return file
 }
 
-/** Bundles what is published, publishes that in turn, and places it on alpha. */
-async function bring(name: string, { version, module, component }: Published): Promise<void> {
+/** What kubectl prints of alpha, once it says this. */
+async function printed(says: RegExp, ...args: string[]): Promise<string> {
+  return eventually(
+    async () => {
+      const { stdout } = await instance.muster('kubectl', 'alpha', '--', ...args)
+      return says.test(stdout) ? stdout : undefined
+    },
+    { withinMs: 60_000, everyMs: 1000, what: `kubectl ${args.join(' ')} prints ${says}` },
+  )
+}
+
+/** Bundles what its authors publish, with its program, and publishes that. */
+async function publish(name: string, { version, module, component, program }: Published): Promise<void> {
   const source = {
     apiVersion,
     kind: 'BundleSource',
@@ -143,10 +186,16 @@ async function bring(name: string, { version, module, component }: Published): P
     version,
     source: { goModule: module },
     components: [{ name, ...component }],
-    ...('manifests' in component ? {} : { images: [{ match: '*', build: '../stand-in/image.yaml' }] }),
+    ...(program === undefined ? {} : { images: [{ match: '*', build: 'image.yaml' }] }),
   }
+  const { module: built, ...place } = program ?? { module }
+  await write(`${name}-${version}/image.yaml`, JSON.stringify({ go: { module: built, packages: [place] } }))
   const file = await write(`${name}-${version}/bundle.yaml`, JSON.stringify(source))
   await instance.succeed('publish', path.dirname(file))
+}
+
+/** Places on alpha what is published. */
+async function place(name: string, { version }: Published): Promise<void> {
   const spec = {
     bundle: { repository: `bundles/${name}`, version },
     namespace,
@@ -161,13 +210,14 @@ async function bring(name: string, { version, module, component }: Published): P
 
 const release = (name: string) => client.get<Release & KubeObject>({ apiVersion, kind: 'Release', name })
 
-describe.each(projects)('$name, as its authors publish it', ({ name, first, next, drifts, upgraded }) => {
+describe.each(projects)('$name, as its authors publish it', ({ name, first, next, drifts, upgraded, works }) => {
   it('installs', async () => {
-    await bring(name, first)
+    await place(name, first)
     const { status } = await release(name)
     expect(status).toMatchObject({ appliedVersion: first.version, conditions: [{ type: 'Ready', status: 'True', reason: 'Healthy' }] })
     const before = await client.find(upgraded.object)
     expect(before && upgraded.read(before)).toEqual(upgraded.from)
+    await works?.()
   })
 
   it('is put back where somebody changes it, and says so', async () => {
@@ -181,9 +231,11 @@ describe.each(projects)('$name, as its authors publish it', ({ name, first, next
   })
 
   it('upgrades', async () => {
-    await bring(name, next)
+    await publish(name, next)
+    await place(name, next)
     expect((await release(name)).status).toMatchObject({ appliedVersion: next.version, conditions: [{ type: 'Ready', status: 'True' }] })
     expect(upgraded.read(await client.get(upgraded.object))).toEqual(upgraded.to)
+    await works?.()
   })
 
   it('goes, and leaves nothing', async () => {
