@@ -3,7 +3,7 @@ import { open, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { apiVersion, type ClusterReport, type ReleaseReport } from '@muster/api'
 import type { KubeObject, Ref } from '@muster/kube'
-import { generateKeyPair } from '@muster/trust'
+import { type ChannelRelease, generateKeyPair } from '@muster/trust'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { eventually, startCluster, type TestCluster } from './testing/cluster.ts'
 
@@ -245,6 +245,35 @@ describe('an agent', () => {
       message: expect.stringContaining(`broken-${id}`),
       waitingFor: { what: 'Dependency', names: [`broken-${id}`] },
     })
+  })
+
+  it('is not held up by definitions that are never served: with more of them than workers another release is ready at once', async () => {
+    const good = await fleet.publish(shop, '1.2.0', manifests('good'))
+    const group = `n${id}.example.test`
+    const first = await fleet.publish(`first-${id}`, '1.0.0', definition(group, 'gadgets'))
+    await fleet.channel([good, first])
+    await fleet.reported((one) => release(one, `first-${id}`)?.ready === true)
+    // Each defines the same kind once more, which is never served, and has an object of it.
+    const stuck: ChannelRelease[] = []
+    for (let at = 0; at < 10; at++) {
+      const widget = `apiVersion: ${group}/v1\nkind: Widget\nmetadata:\n  name: one\n`
+      stuck.push(await fleet.publish(`never${at}-${id}`, '1.0.0', [definition(group, `widgets${at}`), widget].join('---\n')))
+    }
+    await fleet.channel([good, first, ...stuck])
+    const waits = (one: ClusterReport, at: number) =>
+      release(one, `never${at}-${id}`)?.message.includes('the kinds that it defines are served')
+    await fleet.reported((one) => stuck.every((_, at) => waits(one, at) === true))
+    const started = performance.now()
+    await fleet.channel([
+      good,
+      first,
+      ...stuck,
+      await fleet.publish(`other-${id}`, '1.0.0', 'apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: one\n'),
+    ])
+    await fleet.reported((one) => release(one, `other-${id}`)?.ready === true)
+    expect(performance.now() - started).toBeLessThan(15_000)
+    await fleet.channel([good])
+    await fleet.reported((one) => one.generation === fleet.generation && one.releases.every(({ name }) => name === shop))
   })
 
   it('gives up waiting for what never comes as soon as a newer generation wants something else', async () => {

@@ -13,7 +13,7 @@ export interface ApplyPlanOptions extends Omit<ApplyOptions, 'expect' | 'last'> 
   readonly known?: (planned: PlannedObject) => 'as planned' | Pick<ApplyOptions, 'expect' | 'last'>
   /** Called after each object, so that its drift is watched from then on. */
   readonly onApplied?: (planned: PlannedObject, applied: Applied) => void
-  /** How long a definition may take until it is served, in milliseconds. Default 60,000. */
+  /** How long a definition may take until it is served, in milliseconds; 0: that is not waited for here. Default 60,000. */
   readonly establishedTimeoutMs?: number
 }
 
@@ -53,7 +53,7 @@ export async function applyPlan(api: ClusterApi, planned: readonly PlannedObject
       for (let item = items[next++]; item !== undefined; item = items[next++]) await one(item)
     }
     await Promise.all(Array.from({ length: Math.min(concurrency, items.length) }, worker))
-    if (phase === 'definitions') {
+    if (phase === 'definitions' && options.establishedTimeoutMs !== 0) {
       const definitions = items.filter((item) => applied.has(item.key) && !isEstablished(applied.get(item.key)?.object))
       await Promise.all(
         definitions.map(async (item) =>

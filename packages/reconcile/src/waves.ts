@@ -1,5 +1,5 @@
 import type { KubeObject } from '@muster/kube'
-import { refOf } from './identity.ts'
+import { groupKind, refOf } from './identity.ts'
 import { compareForApply, type Ordered, type Phase } from './order.ts'
 
 /** Annotation of an object: a whole number; lower ones are applied, and healthy, before it. None means 0. */
@@ -31,17 +31,26 @@ export interface Stage<T extends Staged> {
   readonly objects: readonly T[]
   /** What must be healthy first. */
   readonly after: readonly T[]
+  /** What must be healthy first are definitions of kinds that come here: before they are served, objects of these are refused. */
+  readonly defined?: true
 }
 
 /**
- * Cuts a plan where something must be waited for. One stage where there are no waves. What waits for nothing more than the stage before
+ * Cuts a plan where something must be waited for: a lower wave, or definitions of its own kinds. One stage where there is neither. What waits for nothing more than the stage before
  * it does belongs to that stage: webhooks of wave 0 go with the last wave of what they follow.
  */
 export function stagesOf<T extends Staged>(planned: readonly T[]): Stage<T>[] {
   const ordered = [...planned].sort((a, b) => compareForApply(ordering(a), ordering(b)))
-  const stages: { wave: number; lowest: number; objects: T[]; after: readonly T[] }[] = []
+  const definitions = definitionsInUse(ordered)
+  const stages: { wave: number; lowest: number; objects: T[]; after: readonly T[]; defined?: true }[] = []
   for (const [at, item] of ordered.entries()) {
     const stage = stages.at(-1)
+    const first = definitions.length > 0 && item.phase !== 'definitions' && ordered[at - 1]?.phase === 'definitions'
+    if (first) {
+      const lower = ordered.slice(0, at).filter((earlier) => earlier.wave < item.wave && !definitions.includes(earlier))
+      stages.push({ wave: item.wave, lowest: item.wave, objects: [item], after: [...definitions, ...lower], defined: true })
+      continue
+    }
     if (stage !== undefined && item.wave <= stage.lowest) {
       stage.objects.push(item)
       stage.lowest = item.wave
@@ -50,7 +59,17 @@ export function stagesOf<T extends Staged>(planned: readonly T[]): Stage<T>[] {
     const after = ordered.slice(0, at).filter((earlier) => earlier.wave < item.wave)
     stages.push({ wave: item.wave, lowest: item.wave, objects: [item], after })
   }
-  return stages.map(({ wave, objects, after }) => ({ wave, objects, after }))
+  return stages.map(({ lowest: _, ...stage }) => stage)
+}
+
+/** Definitions of kinds of which there are objects beside them. */
+function definitionsInUse<T extends Staged>(planned: readonly T[]): T[] {
+  const kinds = new Set(planned.filter(({ phase }) => phase !== 'definitions').map(({ object }) => groupKind(object)))
+  return planned.filter(({ object, phase }) => {
+    if (phase !== 'definitions' || groupKind(object) !== 'CustomResourceDefinition.apiextensions.k8s.io') return false
+    const spec = object['spec'] as { group?: unknown; names?: { kind?: unknown } } | undefined
+    return kinds.has(`${String(spec?.names?.kind)}.${String(spec?.group)}`)
+  })
 }
 
 function ordering({ object, wave }: Staged): Ordered {

@@ -45,6 +45,9 @@ const applyBackoff = { baseMs: 1_000, maxMs: 60_000 }
 /** An object that is refused for its content may pass when something else changed, such as a quota. */
 const refusedObjectAgainMs = 60_000
 
+/** How long a definition that comes back may take until it is served, in milliseconds. */
+const servedAgainMs = 2_000
+
 /** Brings the release to the bundle that the channel wants, when it is not there yet. */
 export const install: Step = async (services, context) => {
   const { entry, content, runtime } = context
@@ -266,6 +269,8 @@ async function applyStage(
       tolerances: runtime.driftPolicy.tolerances,
       nowMs: clock.now().getTime(),
       inspect: same && !runtime.corrects,
+      // Their own stages wait for them, and hold up nobody; what ran before has no stages.
+      establishedTimeoutMs: same ? servedAgainMs : 0,
       letsGo: (holder, key) => rules.letsGo(holder, key),
       takeOver: { adopt: entry.settings?.adopt ?? [], takeFrom: entry.settings?.conflicts?.takeFrom ?? [] },
       known: (planned) => {

@@ -32,7 +32,7 @@ export function waitsForWave(
   return {
     ready: false,
     reason: summary.state === 'Degraded' ? releaseReasons.degraded : releaseReasons.progressing,
-    message: `Wave ${stage.wave} waits until what comes before it is healthy. ${summary.message}`,
+    message: `${stage.defined === true ? 'It waits until the kinds that it defines are served' : `Wave ${stage.wave} waits until what comes before it is healthy`}. ${summary.message}`,
     waitsFor: { what: 'Wave', names },
     requeueAfterMs: lookAgainMs,
   }
