@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import type { NodeReport } from '@muster/api'
 import { EventRecorder, Informer, type KubeClient, Manager, type Runnable } from '@muster/kube'
 import { type ContentSource, Registry } from '@muster/oci'
-import type { Clock } from './clock.ts'
+import { CertainClock, type Clock } from './clock.ts'
 import { ContentCache } from './content-cache.ts'
 import { HubClient } from './hub-client.ts'
 import { type Identity, keepIdentity, obtainIdentity, readBootstrap, userAgent } from './identity.ts'
@@ -41,7 +41,8 @@ const trimMs = 10 * 60_000
  * The agent of one cluster: joins, pulls its channel, and keeps its releases. Runs until stopped.
  * @throws AgentError `BootstrapIncomplete`, `StateUnreadable`; KubeError where the cluster's own API server cannot be used
  */
-export async function runAgent({ client, settings, clock, logger }: AgentOptions, signal: AbortSignal): Promise<void> {
+export async function runAgent({ client, settings, clock: given, logger }: AgentOptions, signal: AbortSignal): Promise<void> {
+  const clock = new CertainClock(given)
   let ready = false
   let alive = (): boolean => true
   let look = (): Omit<AgentState, 'views' | 'residentBytes'> => ({
@@ -111,6 +112,7 @@ export async function runAgent({ client, settings, clock, logger }: AgentOptions
       clock,
       logger,
       accepted: (channel) => {
+        clock.learn(channel.content.issuedAt)
         worker.accept(channel)
         sealing.lookAgain()
         tenancy.lookAgain()

@@ -11,6 +11,7 @@ let now = new Date()
 let sleeps = 0
 const clock: Clock = {
   now: () => now,
+  monotonicMs: () => 0,
   random: () => 0.5,
   sleep: async (_ms, signal) => {
     sleeps += 1

@@ -46,7 +46,7 @@ let told: number
 let expiries: number
 let failSaving: boolean
 
-const clock: Clock = { now: () => now, random: () => 0.5, sleep: async () => {} }
+const clock: Clock = { now: () => now, monotonicMs: () => 0, random: () => 0.5, sleep: async () => {} }
 
 function puller(state: ChannelState = { generation: 0, root }, deadlineMs = 120_000): Puller {
   return new Puller({

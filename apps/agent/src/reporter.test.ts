@@ -25,6 +25,7 @@ function manualClock(): { clock: Clock; waits: { ms: number; end: () => void }[]
   let arrived = Promise.withResolvers<void>()
   const clock: Clock = {
     now: () => new Date(),
+    monotonicMs: () => 0,
     random: () => 0.5,
     sleep: (ms, signal) =>
       new Promise((resolve, reject) => {

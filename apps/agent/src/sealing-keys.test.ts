@@ -51,6 +51,7 @@ function start(secrets = new Secrets(), cluster = 'alpha') {
     cluster,
     clock: {
       now: () => state.now,
+      monotonicMs: () => 0,
       random: () => 0,
       sleep: (_ms, signal) =>
         new Promise((resolve, reject) => {

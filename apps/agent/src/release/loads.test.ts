@@ -13,6 +13,7 @@ function stopped() {
   const pauses = new Set<() => void>()
   const clock: Clock = {
     now: () => new Date(nowMs),
+    monotonicMs: () => 0,
     random: () => 0,
     sleep: async (_ms, signal) =>
       new Promise<void>((resolve, reject) => {

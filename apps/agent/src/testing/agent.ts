@@ -14,8 +14,10 @@ const writes: ReadonlySet<string> = new Set(['apply', 'create', 'replace', 'patc
 
 /** The agent itself in the process of a test, with a clock that the test can put forward, and a diary of what it applies. */
 export class TestAgent {
-  /** Added to the time, in milliseconds. */
+  /** Added to the time that the machine's clock shows, in milliseconds. */
   aheadMs = 0
+  /** Time that has passed beside that which really has, in milliseconds. */
+  passedMs = 0
   /** `Kind/name` of every object that it applied, in order; of its state with the generation. */
   readonly applied: string[] = []
   readonly #client: KubeClient
@@ -47,7 +49,11 @@ export class TestAgent {
 
   start(): void {
     const stop = new AbortController()
-    const clock: Clock = { ...systemClock, now: () => new Date(Date.now() + this.aheadMs) }
+    const clock: Clock = {
+      ...systemClock,
+      now: () => new Date(Date.now() + this.passedMs + this.aheadMs),
+      monotonicMs: () => performance.now() + this.passedMs,
+    }
     const settings = {
       namespace: this.#namespace,
       store: this.#fleet.store,
