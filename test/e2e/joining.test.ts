@@ -116,10 +116,18 @@ describe('charlie', () => {
     expect(await status('alpha')).toMatchObject({ ready: true })
   })
 
-  it('leaves: its agent goes, what it installed stays, and its identity is refused', async () => {
+  it('leaves: its agent goes, and its write guard, what it installed stays, and its identity is refused', async () => {
+    const client = await instance.client('charlie')
+    const write = { data: { tier: 'by hand' } }
+    await expect(client.patch(baseline, write, { type: 'merge' })).rejects.toMatchObject({
+      message: expect.stringMatching(/Only the agent/),
+    })
     await instance.succeed('leave', 'charlie')
     expect(await status('charlie')).toBeUndefined()
-    const client = await instance.client('charlie')
+    const policies = { apiVersion: 'admissionregistration.k8s.io/v1', kind: 'ValidatingAdmissionPolicy' }
+    for (const kind of [policies, { ...policies, kind: 'ValidatingAdmissionPolicyBinding' }])
+      expect((await client.list({ ...kind, labelSelector: 'muster.dev/guard-of' })).items).toEqual([])
+    await client.patch(baseline, write, { type: 'merge' })
     expect(await client.find(agent)).toBeUndefined()
     expect(await client.find(baseline)).toBeDefined()
     expect(await client.find({ apiVersion, kind: 'Release', name })).toBeDefined()

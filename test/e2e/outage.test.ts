@@ -16,10 +16,12 @@ async function channelUnreadable(): Promise<{ since: string; reason: string } | 
 
 beforeAll(async () => {
   alpha = await instance.client('alpha')
+  await instance.succeed('place', 'podinfo', '--on', 'alpha,bravo', '--drift', 'correct')
 })
 
 afterAll(async () => {
   await instance.succeed('component', 'start', 'registry')
+  await instance.succeed('place', 'podinfo', '--on', 'alpha,bravo', '--drift', 'prevent')
 })
 
 describe('with the registry down', () => {

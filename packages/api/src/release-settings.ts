@@ -103,7 +103,7 @@ const shared = {
   dependsOn: z.array(dependencySchema).max(256).optional(),
   drift: z
     .strictObject({
-      /** `correct` (the default): it is put back. `prevent`: the API server refuses what others write. `detect`: it is reported. */
+      /** `prevent` (the default): the API server refuses what others write, and what gets past that is put back. `correct`: it is put back. `detect`: it is reported. */
       mode: z.enum(driftModes).optional(),
       /** Differences that are meant, who answers for them, and until when. */
       ignore: z

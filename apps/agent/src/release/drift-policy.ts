@@ -12,8 +12,8 @@ export interface DriftPolicy {
 /** Of what is told of one of them, in characters. */
 const maxWhat = 512
 
-/** Where a placement says nothing. */
-export const defaultMode: DriftMode = 'correct'
+/** Where a placement says nothing: what was signed can be trusted only where nothing else gets in between. */
+export const defaultMode: DriftMode = 'prevent'
 
 /** What a release's settings say of drift. Their paths were checked when the channel was read. */
 export function driftPolicyOf({ drift }: Pick<ReleaseSettings, 'drift'> = {}): DriftPolicy {

@@ -84,7 +84,9 @@ What to try next:
   muster status                                            the same again, at any time; -o json for machines
   muster kubectl alpha -- -n podinfo get pods              speak to a cluster
   muster kubectl alpha -- -n podinfo delete service podinfo
-                                                           … and see it come back: drift is corrected
+                                                           … and see who may: writes to what is signed are refused
+  muster break-glass podinfo --cluster alpha --for 10m --reason TEXT
+                                                           … and they are let through, for a time
   muster place podinfo --on alpha                          take podinfo away from bravo
   muster publish examples/podinfo                          build, bundle and sign again: nothing has changed
   muster logs                                              what runs on this host
