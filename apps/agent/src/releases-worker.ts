@@ -48,6 +48,9 @@ export interface ReleasesWorkerOptions {
 /** Releases worked on at once. Each waits on its own servers only; none holds up another. */
 const workers = 8
 
+/** Between tries of a release that could not be worked on, such as while the API server is away: soon at first, and never long after it is back. */
+const backoff = { baseMs: 100, maxMs: 30_000, jitter: 0.5 }
+
 /** Everything about releases in one place: what is wanted is brought about, kept, and taken away. */
 export class ReleasesWorker {
   readonly releases = new Releases()
@@ -159,6 +162,7 @@ export class ReleasesWorker {
     this.#controller = new Controller({
       name: 'releases',
       concurrency: workers,
+      backoff,
       reconcile: (name, signal) => reconciler.reconcile(name, signal),
       onError: (error, name) =>
         logger.warn(

@@ -181,7 +181,7 @@ describe('a version that does not become healthy in time', () => {
   })
 })
 
-describe('pain 2, a health wait that blocks the fix', () => {
+describe('pain 2: a health wait blocks the fix', () => {
   it('does not come about: with more failing releases than workers a healthy one is ready, and each fix is taken at once', async () => {
     const group = (name: string) => `${name}.example.test`
     const stuck = (name: string) => `${definition(group(name), 'gadgets')}---\n${definition(group(name), 'widgets')}`

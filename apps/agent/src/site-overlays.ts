@@ -50,7 +50,8 @@ export class SiteOverlays {
       apiVersion,
       kind: 'SiteOverlay',
       onError: (error) => {
-        this.#unknown = isKubeError(error, 'UnknownKind')
+        // A server that is away says nothing of what it serves.
+        if (!isKubeError(error, 'Unreachable')) this.#unknown = isKubeError(error, 'UnknownKind')
         if (!this.#unknown) logger.warn({ code: codeOf(error), reason: messageOf(error) }, 'the watch of SiteOverlay failed and goes on')
       },
     })

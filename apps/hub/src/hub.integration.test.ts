@@ -176,6 +176,54 @@ describe('a cluster', () => {
     await condition(name, 'Ready')
   })
 
+  it('pain 3: an offline cluster falsifies the fleet’s status: it is unknown since when, neither ready nor failed, also for a hub that starts anew, and others stand as they do', async () => {
+    const [gone, there] = [await hub.joined(), await hub.joined()]
+    const { size: _, ...bundle } = await hub.bundle()
+    const placement = await hub.placement(bundle, { names: [gone.name, there.name] })
+    const release = { name: placement, version: '1.0.0', digest: bundle.digest, signedBy: ['publisher'], message: '', driftCorrected: 0 }
+    const send = async ({ name, identity }: typeof gone) => {
+      const { content } = await hub.channel(name)
+      const body = hub.report(name, {
+        generation: content.generation,
+        releases: [{ ...release, drifted: false, ready: true, reason: 'Healthy' }],
+      })
+      return hub.call('POST', `/v1/clusters/${name}/report`, { body, identity })
+    }
+    const stands = async (reason: string) => {
+      await send(there)
+      const found = (await hub.getCluster(gone.name)).status
+      const condition = found?.conditions?.find((one) => one.type === 'Ready')
+      expect(condition?.reason).toBe(reason)
+      expect((await hub.getCluster(there.name)).status?.conditions?.find((one) => one.type === 'Ready')?.reason).toBe('Ready')
+      return { condition, found }
+    }
+    await eventually(async () => {
+      for (const one of [gone, there]) expect((await hub.channel(one.name)).content.releases).toHaveLength(1)
+    })
+    await eventually(async () => {
+      await send(gone)
+      await stands('Ready')
+      expect((await hub.getPlacement(placement)).status).toMatchObject({ selected: 2, ready: 2 })
+    })
+    const { condition, found } = await eventually(() => stands('Silent'))
+    expect(condition?.status).toBe('Unknown')
+    expect(condition?.message).toContain(found?.reportedAt)
+    // What it said last is still there to be shown, with its time.
+    expect(found?.report?.releases).toMatchObject([{ name: placement, ready: true }])
+    await eventually(async () => {
+      await stands('Silent')
+      expect((await hub.getPlacement(placement)).status).toMatchObject({ selected: 2, ready: 1 })
+    })
+    await hub.stopHub()
+    await hub.startHub()
+    for (let look = 0; look < 10; look += 1) await eventually(() => stands('Silent'))
+    await eventually(async () => {
+      await send(gone)
+      await stands('Ready')
+      expect((await hub.getPlacement(placement)).status).toMatchObject({ selected: 2, ready: 2 })
+    })
+  })
+
   it('is not taken for ready with the settings of before: its report must be of the channel that has the new ones', async () => {
     const { name, identity } = await hub.joined()
     const { size: _, ...bundle } = await hub.bundle()

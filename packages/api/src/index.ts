@@ -37,7 +37,6 @@ export {
   releaseReasons,
   type WaitingFor,
 } from './release.ts'
-export { type HookRecord, maxHooks } from './release-hooks.ts'
 export { type GoodVersion, maxShapeLength, type Rollback } from './release-rollback.ts'
 export {
   type ChosenCustomization,

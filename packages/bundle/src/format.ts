@@ -135,7 +135,7 @@ export interface BundleHook {
   readonly component: string
   /** `Job shop/migrate` */
   readonly object: string
-  /** `before-install`, `after-install`, `before-upgrade`, `after-upgrade` */
+  /** `pre-install`, `post-install`, `pre-upgrade`, `post-upgrade` */
   readonly events: readonly string[]
   readonly weight?: number
 }

@@ -60,7 +60,7 @@ export function errorFromAnswer(answer: FailedAnswer): KubeError {
   const said = typeof status?.['message'] === 'string' && status['message'] !== '' ? status['message'] : `HTTP status ${answer.status}`
   const code = codeOf(answer.status, status, details)
   const retryAfterMs = retryAfter(answer.retryAfter, status)
-  return new KubeError(code, `Could not ${answer.doing}: ${clip(said)}${advice(code)}`, {
+  return new KubeError(code, `Could not ${answer.doing}: ${clip(said)}${advice(code, said)}`, {
     status: answer.status,
     ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
     ...(details === undefined ? {} : { details }),
@@ -121,7 +121,12 @@ function clip(text: string): string {
   return line.length > 2000 ? `${line.slice(0, 2000)}…` : line
 }
 
-function advice(code: KubeErrorCode): string {
+/** What the API server says where a webhook that must be asked does not answer. */
+const webhookFailed = /failed calling webhook "/
+
+function advice(code: KubeErrorCode, said: string): string {
+  if (webhookFailed.test(said))
+    return '. This webhook is no part of Muster. Repair what answers for it, or change its configuration (ValidatingWebhookConfiguration or MutatingWebhookConfiguration)'
   switch (code) {
     case 'Unauthorized':
       return '. Renew the credential of this kubeconfig or service account'

@@ -1,5 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises'
-import type { KubeObject } from '@muster/kube'
+import { KubeError, type KubeObject } from '@muster/kube'
 import { type Applied, type ApplyOptions, applyObject } from './apply.ts'
 import type { ClusterApi } from './cluster.ts'
 import { failureOf, type ObjectFailure } from './failure.ts'
@@ -28,19 +28,23 @@ const concurrency = 4
 const defaultEstablishedTimeoutMs = 60_000
 const establishedPollMs = 100
 
-/** Applies a plan, phase by phase. One object that fails does not keep the others from being applied. Throws only when aborted. */
+/** Applies a plan, phase by phase. One object that fails does not keep the others from being applied, unless the server is away. Throws only when aborted. */
 export async function applyPlan(api: ClusterApi, planned: readonly PlannedObject[], options: ApplyPlanOptions): Promise<PlanOutcome> {
   const applied = new Map<string, Applied>()
   const failures: ObjectFailure[] = []
   const foreign: PlannedObject[] = []
+  /** Objects in a row for which nobody could be reached: so many at once means that the server is away, and the others would fare no better. */
+  let unreached = 0
   const one = async (item: PlannedObject): Promise<void> => {
     try {
       const known = options.known?.(item) ?? {}
       if (known === 'as planned') return
       const result = await applyObject(api, item.object, { ...options, ...known })
+      unreached = 0
       applied.set(item.key, result)
       options.onApplied?.(item, result)
     } catch (error) {
+      unreached = error instanceof KubeError && error.code === 'Unreachable' ? unreached + 1 : 0
       if (item.optional && isForeign(error)) foreign.push(item)
       else failures.push(refusalOr(item, error, options.signal))
     }
@@ -50,7 +54,10 @@ export async function applyPlan(api: ClusterApi, planned: readonly PlannedObject
     // Within a phase the order holds for who starts first; a few are under way at once.
     let next = 0
     const worker = async (): Promise<void> => {
-      for (let item = items[next++]; item !== undefined; item = items[next++]) await one(item)
+      for (let item = items[next++]; item !== undefined; item = items[next++]) {
+        if (unreached >= concurrency) return
+        await one(item)
+      }
     }
     await Promise.all(Array.from({ length: Math.min(concurrency, items.length) }, worker))
     if (phase === 'definitions' && options.establishedTimeoutMs !== 0) {

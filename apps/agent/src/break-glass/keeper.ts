@@ -77,7 +77,7 @@ export class BreakGlassKeeper {
       kind: 'BreakGlass',
       project: askedOf,
       onError: (error) => {
-        this.#unknown = isKubeError(error, 'UnknownKind')
+        if (!isKubeError(error, 'Unreachable')) this.#unknown = isKubeError(error, 'UnknownKind')
         if (!this.#unknown) logger.warn({ code: codeOf(error), reason: messageOf(error) }, 'the watch of BreakGlass failed and goes on')
       },
     })

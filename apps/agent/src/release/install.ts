@@ -8,7 +8,6 @@ import {
   fieldManager,
   guardLabel,
   inventoryWith,
-  isHookJob,
   isProtected,
   nameOf,
   type ObjectFailure,
@@ -30,8 +29,8 @@ import type { ReleaseContext, ReleaseServices, Step } from './context.ts'
 import { customized } from './customize.ts'
 import { actFor } from './grant.ts'
 import { isRefusal } from './handover.ts'
-import { beginHooks, hookFailed, runHook } from './hooks.ts'
 import { isAsApplied, lastObjects } from './last-applied.ts'
+import { timesOf, tooEarly } from './patience.ts'
 import { recheck } from './recheck.ts'
 import { bearsGeneration } from './release-object.ts'
 import { entryOfGood, putOnTrial } from './rollback.ts'
@@ -63,6 +62,8 @@ export const install: Step = async (services, context) => {
     await keepWhatRuns(services, context)
     return waitsForChannel(context.expiredAt, entry.bundle.version)
   }
+  const early = runtime.asked ? undefined : tooEarly(runtime.applyFailed, contentOf(entry), services.clock.now())
+  if (early !== undefined) return early
   if (rollout?.content === contentOf(entry) && rollout.trust === trust && !runtime.asked) return advance(services, context, rollout)
   let bundle: LoadedBundle
   try {
@@ -74,17 +75,13 @@ export const install: Step = async (services, context) => {
     return refused(error)
   }
   if (!current) putOnTrial(context, services.clock.now())
-  const outcome = await applyBundle(services, context, bundle, trust, { hooks: !context.rolledBack && runtime.held === undefined })
-  if (outcome !== undefined && keptMeanwhile.has(outcome.reason)) await keepWhatRuns(services, context)
+  const outcome = await applyBundle(services, context, bundle, trust)
+  if (outcome !== undefined && beforeAnything.has(outcome.reason)) await keepWhatRuns(services, context)
   return outcome
 }
 
-/** With these nothing of a bundle was applied, or nothing of it goes on. */
-const keptMeanwhile: ReadonlySet<ReleaseReason> = new Set<ReleaseReason>([
-  releaseReasons.notGranted,
-  releaseReasons.tooLarge,
-  releaseReasons.hookFailed,
-])
+/** With these nothing of a bundle was applied. */
+const beforeAnything: ReadonlySet<ReleaseReason> = new Set<ReleaseReason>([releaseReasons.notGranted, releaseReasons.tooLarge])
 
 /** Whether this very bundle was applied whole before: to apply it again, such as after a restart, is nothing new. */
 export function ranBefore({ runtime, entry, rolledBack }: Pick<ReleaseContext, 'runtime' | 'entry' | 'rolledBack'>): boolean {
@@ -117,7 +114,7 @@ export async function keepWhatRuns(services: ReleaseServices, context: ReleaseCo
     // With what shaped it, where that is known.
     const kept = runtime.good?.bundle.digest === digest ? { ...context, entry: entryOfGood(entry, runtime.good) } : context
     const bundle = await verified(services, kept, { repository: kept.entry.bundle.repository, version, digest }, true)
-    await applyBundle(services, kept, bundle, trust, { hooks: false })
+    await applyBundle(services, kept, bundle, trust)
   } catch (error) {
     if (signal.aborted) throw signal.reason
     services.logger.warn(
@@ -137,12 +134,7 @@ const waitsForPolicies: Outcome = {
 }
 
 /** @param runs it was applied before: its age is no ground to refuse it, since what an accepted channel brought stays */
-export async function verified(
-  services: ReleaseServices,
-  context: ReleaseContext,
-  wanted: WantedBundle,
-  runs: boolean,
-): Promise<LoadedBundle> {
+async function verified(services: ReleaseServices, context: ReleaseContext, wanted: WantedBundle, runs: boolean): Promise<LoadedBundle> {
   const { trust, source, clock, loads } = services
   const { content, runtime, signal } = context
   try {
@@ -175,7 +167,7 @@ export async function foresee(services: ReleaseServices, context: ReleaseContext
   }
 }
 
-export async function planOf(
+async function planOf(
   { client, cluster, watches }: ReleaseServices,
   { runtime, entry, signal }: ReleaseContext,
   bundle: LoadedBundle,
@@ -195,7 +187,6 @@ async function applyBundle(
   context: ReleaseContext,
   bundle: LoadedBundle,
   trust: string,
-  { hooks }: { readonly hooks: boolean },
 ): Promise<Outcome | undefined> {
   const { runtime, entry, signal } = context
   const { asked } = runtime
@@ -212,9 +203,7 @@ async function applyBundle(
   const same = (runtime.applied ?? runtime.remembered)?.content === content
   runtime.complete = false
   await announce(services, context, plan, content)
-  runtime.hookJobs = new Set(plan.objects.filter(isHookJob).map(({ key }) => key))
-  const withHooks = hooks && !same ? await beginHooks(services, context, plan, asked) : undefined
-  runtime.rollout = beginRollout({ content, trust, bundle, plan, same, asked }, withHooks)
+  runtime.rollout = beginRollout({ content, trust, bundle, plan, same, asked })
   return advance(services, context, runtime.rollout, api)
 }
 
@@ -240,25 +229,13 @@ async function advance(
     const api = given ?? actFor(services, context, { version: bundle.version, content }, plan)
     given = undefined
     if ('reason' in api) return api
-    const [planned] = stage.objects
-    if (stage.hook !== undefined && planned !== undefined) {
-      const { failed } = runtime.hooks ?? {}
-      const outcome =
-        failed === undefined ? await runHook(services, context, { planned, event: stage.hook, api }) : hookFailed(failed.message)
-      if (outcome !== undefined) {
-        await recheck(services, context)
-        return outcome
-      }
-      rollout.next += 1
-      continue
-    }
     const failures = await applyStage(services, context, rollout, stage.objects, api)
     if (failures.length > 0) {
       // Rights that somebody took away are given again before the next try.
       if (entry.settings?.tenant && failures.some(({ code }) => code === 'Forbidden')) services.tenancy.doubt(entry.settings.tenant.name)
       // What cannot be planned may be tomorrow; of what was planned only this stage is tried again.
       if (rollout.next === 0) runtime.rollout = undefined
-      return applyFailed(services, context, failures)
+      return applyFailed(services, context, content, failures)
     }
     rollout.next += 1
   }
@@ -332,11 +309,11 @@ function finish({ guard, logger, releases }: ReleaseServices, { runtime, entry }
   const untouched = plan.objects.length - applied.size
   logger.info({ release: runtime.name, version: bundle.version, digest: bundle.digest, ...counts, untouched }, 'applied a bundle')
   // What only an earlier version had is kept as it was until now; from here on nobody keeps it.
-  const wanted = new Set(plan.objects.filter((planned) => !isHookJob(planned)).map((planned) => planned.key))
+  const wanted = new Set(plan.objects.map((planned) => planned.key))
   for (const key of runtime.tracked.keys()) if (!wanted.has(key)) runtime.tracked.delete(key)
   releases.index(runtime)
   runtime.rollout = undefined
-  runtime.failures = 0
+  runtime.applyFailed = undefined
   runtime.applied = {
     digest: bundle.digest,
     version: bundle.version,
@@ -440,8 +417,12 @@ function leaveToOthers({ releases }: ReleaseServices, { runtime }: ReleaseContex
 
 const maxListed = 5
 
-function applyFailed({ clock, logger }: ReleaseServices, { runtime }: ReleaseContext, failures: readonly ObjectFailure[]): Outcome {
-  runtime.failures += 1
+function applyFailed(
+  { clock, logger }: ReleaseServices,
+  { runtime }: ReleaseContext,
+  content: string,
+  failures: readonly ObjectFailure[],
+): Outcome {
   for (const failure of failures) {
     logger.warn(
       { release: runtime.name, object: nameOf(failure.ref), code: failure.code, reason: failure.message },
@@ -451,10 +432,16 @@ function applyFailed({ clock, logger }: ReleaseServices, { runtime }: ReleaseCon
   const told = failures.slice(0, maxListed).map((failure) => `${nameOf(failure.ref)} (${failure.code}): ${failure.message}`)
   const more = failures.length > maxListed ? ` And ${failures.length - maxListed} more.` : ''
   const transient = failures.some((failure) => failure.transient)
-  return {
+  const times = timesOf(runtime.applyFailed, content)
+  const waitMs = backoffMs(times - 1, applyBackoff, clock.random)
+  const outcome: Outcome = {
     ready: false,
     reason: releaseReasons.applyFailed,
     message: `${failures.length} of its objects could not be applied. ${told.join(' ')}${more}`,
-    requeueAfterMs: transient ? backoffMs(runtime.failures - 1, applyBackoff, clock.random) : refusedObjectAgainMs,
+    requeueAfterMs: transient ? waitMs : refusedObjectAgainMs,
   }
+  // The end of what is being deleted is seen, and is what is waited for.
+  const untilMs = failures.some(({ code }) => code === 'Terminating') ? 0 : clock.now().getTime() + waitMs
+  runtime.applyFailed = { of: content, times, untilMs, outcome }
+  return outcome
 }

@@ -17,18 +17,24 @@ import { assessRelease } from './assess.ts'
 import { consentedTo, largeShare, needing } from './consent.ts'
 import type { ReleaseServices, Step } from './context.ts'
 import { type Handover, has } from './handover.ts'
+import { timesOf, tooEarly } from './patience.ts'
 import type { Outcome, ReleaseRuntime } from './runtime.ts'
 
 const lookAgainMs = 500
 const slowAgainMs = 5_000
+/** Longest wait until what is being deleted is looked at again, and until a deletion that failed is tried again, in milliseconds. */
+const deletingMaxMs = 2_000
+const failedMaxMs = 60_000
 
 /** Deletes what an earlier version made and the present one does not have, once the present one is healthy, and no other wants it. */
 export const pruneLeftovers: Step = async (services, { runtime, entry, rolledBack, content, signal }) => {
   runtime.needsConsent = undefined
-  const all = runtime.inventory.filter((one) => !isKept(runtime, objectKey(entryRef(one))))
+  const all = runtime.inventory.filter((one) => !runtime.tracked.has(objectKey(entryRef(one))))
   // What holds data outlives a version that has yet to prove itself, and one that failed: the next may want it.
   const leftovers = rolledBack || runtime.trial !== undefined ? all.filter((one) => !isProtected(one)) : all
   if (leftovers.length === 0) return undefined
+  const early = tooEarly(runtime.pruneFailed, pruneOf(content, leftovers), services.clock.now())
+  if (early !== undefined) return early
   const standing = assessRelease(runtime, services.watches)
   const open = services.handover(content).undecided(runtime.name)
   if (open.length > 0) return { ...standing, message: `${standing.message} ${waitsForWishes(open)}`, requeueAfterMs: lookAgainMs }
@@ -50,13 +56,31 @@ export const pruneLeftovers: Step = async (services, { runtime, entry, rolledBac
   if (remaining.length === 0) return undefined
   const held = results.filter(({ outcome }) => outcome === 'NeedsConsent')
   const works = results.some(({ outcome }) => outcome === 'Deleting' || outcome === 'Failed')
-  if (held.length === 0 || works) return pruning(results, moving)
+  if (held.length === 0 || works) return patiently(services, runtime, pruneOf(content, remaining), pruning(results, moving), results)
   return { ...protectedWait(runtime, held), ready: standing.ready }
 }
 
-/** Whether the present version has it: its hooks' jobs say what ran. */
-function isKept({ tracked, hookJobs }: ReleaseRuntime, key: string): boolean {
-  return tracked.has(key) || hookJobs.has(key)
+/** What stands for a prune: as soon as something of it is gone, it is another. */
+export function pruneOf({ generation }: Pick<ChannelContent, 'generation'>, left: readonly InventoryEntry[]): string {
+  return `${generation} ${left.length}`
+}
+
+/** A prune that goes on: looked at ever less often while nothing more of it goes. */
+export function patiently(
+  { clock }: Pick<ReleaseServices, 'clock'>,
+  runtime: ReleaseRuntime,
+  of: string,
+  outcome: Outcome,
+  results: readonly PruneResult[],
+): Outcome {
+  const failed = results.some((result) => result.outcome === 'Failed')
+  if (!failed && !results.some((result) => result.outcome === 'Deleting')) return outcome
+  const times = timesOf(runtime.pruneFailed, of)
+  const [baseMs, maxMs] = failed ? [slowAgainMs, failedMaxMs] : [lookAgainMs, deletingMaxMs]
+  const waitMs = Math.min(maxMs, baseMs * 2 ** Math.min(times - 1, 10))
+  const patient = { ...outcome, requeueAfterMs: waitMs }
+  runtime.pruneFailed = { of, times, untilMs: clock.now().getTime() + waitMs, outcome: patient }
+  return patient
 }
 
 /** While it is not known what others want, nothing goes. */
@@ -170,7 +194,6 @@ export function pruning(results: readonly PruneResult[], moving: readonly Invent
   const open = results.filter((result) => result.outcome === 'Deleting' || result.outcome === 'Failed')
   const first = open[0] ?? results.find((result) => result.outcome === 'Waiting')
   const left = remainingEntries(results).length
-  const failed = open.some((result) => result.outcome === 'Failed')
   const parts = [
     ...(left === 0 ? [] : [`${left} ${left === 1 ? 'object is' : 'objects are'} still to be pruned.`]),
     ...(first === undefined ? [] : [`${nameOf(first.entry)}: ${first.message}`]),
@@ -180,6 +203,6 @@ export function pruning(results: readonly PruneResult[], moving: readonly Invent
     ready: false,
     reason: releaseReasons.pruning,
     message: parts.join(' '),
-    requeueAfterMs: failed ? slowAgainMs : lookAgainMs,
+    requeueAfterMs: lookAgainMs,
   }
 }

@@ -5,10 +5,10 @@ import type { ReleaseContext, ReleaseServices, Step } from './context.ts'
 import { waitForDependencies } from './depend.ts'
 import { driftPolicyOf } from './drift-policy.ts'
 import { endTolerances } from './end-tolerances.ts'
-import { runFailureHooks } from './failure-hooks.ts'
 import { orFighting } from './fighting.ts'
 import { orGrantEnded } from './grant.ts'
 import { isRefusal } from './handover.ts'
+import { hindered } from './hindered.ts'
 import { recordHistory } from './history.ts'
 import { foresee, install, keepWhatRuns } from './install.ts'
 import { pruneLeftovers } from './leftovers.ts'
@@ -29,7 +29,6 @@ const steps: readonly Step[] = [
   demandKnownHold,
   waitForDependencies,
   readSite,
-  runFailureHooks,
   install,
   endTolerances,
   recheck,
@@ -74,7 +73,12 @@ export class ReleaseReconciler {
       const outcome = await this.#pass(runtime, wanted, entry, site, signal)
       return outcome?.requeueAfterMs === undefined ? undefined : { requeueAfterMs: outcome.requeueAfterMs }
     } catch (error) {
-      if (stop.aborted || !(signal.reason instanceof Interrupted)) throw error
+      if (stop.aborted) throw error
+      if (!(signal.reason instanceof Interrupted)) {
+        const outcome = hindered(runtime, entry, error)
+        if (outcome !== undefined) this.#tell(runtime, outcome, wanted.content)
+        throw error
+      }
       // Something newer is wanted: look again at once.
       return { requeueAfterMs: 0 }
     }

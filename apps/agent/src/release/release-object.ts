@@ -193,7 +193,6 @@ export function statusOf(
     ...runtime.proof,
     ...(runtime.waitingFor === undefined ? {} : { waitingFor: runtime.waitingFor }),
     ...(runtime.breakGlass === undefined ? {} : { breakGlass: runtime.breakGlass }),
-    ...(runtime.hooks === undefined ? {} : { hooks: runtime.hooks }),
   }
 }
 

@@ -3,7 +3,8 @@ import { entryRef, objectKey, remainingEntries } from '@muster/reconcile'
 import { type ChannelContent, decidePrune, type PruneDecision } from '@muster/trust'
 import { assessRelease } from './assess.ts'
 import type { ReleaseServices } from './context.ts'
-import { handOver, protectedWait, pruneEntries, pruning, waitsForWishes } from './leftovers.ts'
+import { handOver, patiently, protectedWait, pruneEntries, pruneOf, pruning, waitsForWishes } from './leftovers.ts'
+import { tooEarly } from './patience.ts'
 import type { Outcome, ReleaseRuntime } from './runtime.ts'
 
 const lookAgainMs = 10_000
@@ -39,6 +40,8 @@ export async function remove(
   if (open.length > 0) return { ready: false, reason: releaseReasons.pruning, message: waitsForWishes(open), requeueAfterMs: soonMs }
   const decision = decide(services, content, expired)
   if (!decision.prune.includes(runtime.name)) return waiting(services, runtime, decision)
+  const early = tooEarly(runtime.pruneFailed, pruneOf(content, runtime.inventory), services.clock.now())
+  if (early !== undefined) return early
   if (runtime.outcome?.reason !== releaseReasons.pruning) {
     const fields = { release: runtime.name, objects: runtime.inventory.length, generation: content.generation }
     services.logger.info(fields, 'takes away a release that the channel does not have any more')
@@ -53,7 +56,8 @@ export async function remove(
   const held = results.filter(({ outcome }) => outcome === 'NeedsConsent')
   const works = results.some(({ outcome }) => outcome === 'Deleting' || outcome === 'Failed')
   if (held.length > 0 && !works) return protectedWait(runtime, held)
-  if (runtime.inventory.length > 0) return pruning(results, moving)
+  if (runtime.inventory.length > 0)
+    return patiently(services, runtime, pruneOf(content, runtime.inventory), pruning(results, moving), results)
   await services.objects.delete(runtime.name, signal)
   services.releases.drop(runtime.name)
   return undefined

@@ -3,7 +3,6 @@ import type {
   BreakGlassRecord,
   CustomizationReport,
   GoodVersion,
-  HookRecord,
   InventoryEntry,
   Release,
   ReleaseHistoryEntry,
@@ -15,7 +14,7 @@ import type {
   WaitingFor,
 } from '@muster/api'
 import type { KubeObject } from '@muster/kube'
-import { type Applied, HealthRules, type Plan, type PlannedObject, type Trial } from '@muster/reconcile'
+import { type Applied, HealthRules, type Plan, type PlannedObject, type Stage, type Trial } from '@muster/reconcile'
 import type { ChannelRelease } from '@muster/trust'
 import { openOf } from '../break-glass/standing.ts'
 import type { LoadedBundle } from '../bundle-loader.ts'
@@ -23,8 +22,8 @@ import type { Fight } from '../corrections.ts'
 import { type DriftPolicy, driftPolicyOf } from './drift-policy.ts'
 import { type Difference, type DriftTally, shownDrift } from './drift-tally.ts'
 import type { Wishes } from './handover.ts'
-import type { RolloutStage } from './hooks.ts'
 import type { Obeyed, Suspension } from './obey.ts'
+import type { FailedTry } from './patience.ts'
 
 const maxFightsTold = 5
 const maxRollbackMessage = 512
@@ -140,7 +139,7 @@ export interface Rollout {
   readonly same: boolean
   /** Somebody asked for it: what seems to be as it should be is applied all the same. */
   readonly asked: boolean
-  readonly stages: readonly RolloutStage[]
+  readonly stages: readonly Stage<PlannedObject>[]
   /** Index of the stage that comes next. */
   next: number
   readonly applied: Map<string, Applied>
@@ -173,8 +172,10 @@ export class ReleaseRuntime {
   /** Whether what was applied has been compared with what the watches saw since. */
   rechecked = false
   recheckedAtMs = 0
-  /** Applies that failed in a row. */
-  failures = 0
+  /** The apply that failed last. */
+  applyFailed: FailedTry | undefined
+  /** The prune that failed last, or that waits for what is being deleted. */
+  pruneFailed: FailedTry | undefined
   outcome: Outcome | undefined
   /** Since when it is ready, or is not. */
   since: string | undefined
@@ -194,12 +195,6 @@ export class ReleaseRuntime {
   rollback: Rollback | undefined
   /** The digest that was last found ready. */
   readyDigest: string | undefined
-  /** Keys of the jobs that hooks of what is being applied, or was, may make. */
-  hookJobs: ReadonlySet<string> = new Set()
-  /** What became of these. */
-  hooks: HookRecord | undefined
-  /** The version that has failed and stays, see `keyOf`. */
-  failedKey: string | undefined
   waitingFor: WaitingFor | undefined
   #waited: WaitingFor | undefined
   drift: DriftTally = { corrected: 0 }
@@ -319,7 +314,6 @@ export class ReleaseRuntime {
     this.applied = undefined
     this.complete = false
     this.rollout = undefined
-    this.hookJobs = new Set()
   }
 
   /**

@@ -56,5 +56,6 @@ export function reconcileNow(runtime: ReleaseRuntime, site: ReleaseSite | undefi
   if (site?.reconcileAt === undefined || site.reconcileAt === runtime.reconciledAt) return
   runtime.reconciledAt = site.reconcileAt
   runtime.asked = true
-  runtime.failures = 0
+  runtime.applyFailed = undefined
+  runtime.pruneFailed = undefined
 }

@@ -1,0 +1,22 @@
+import type { Outcome } from './runtime.ts'
+
+/** A try that failed. It is not repeated before its time, however often something else of the release changes meanwhile. */
+export interface FailedTry {
+  /** What was tried. */
+  readonly of: string
+  /** How often in a row. */
+  readonly times: number
+  readonly untilMs: number
+  readonly outcome: Outcome
+}
+
+/** How a release stands that has to wait with this before it is tried again; nothing when it may be. */
+export function tooEarly(failed: FailedTry | undefined, of: string, now: Date): Outcome | undefined {
+  const leftMs = failed?.of === of ? failed.untilMs - now.getTime() : 0
+  return failed === undefined || leftMs <= 0 ? undefined : { ...failed.outcome, requeueAfterMs: leftMs }
+}
+
+/** How often in a row this has failed now. */
+export function timesOf(failed: FailedTry | undefined, of: string): number {
+  return failed?.of === of ? failed.times + 1 : 1
+}
