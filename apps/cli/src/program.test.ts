@@ -31,6 +31,7 @@ describe('the command line', () => {
     [['status', '--output', 'xml'], /table, json/],
     [['place', 'podinfo'], /--on CLUSTER/],
     [['place', 'podinfo', '--on', 'alpha', '--nowhere'], /--nowhere/],
+    [['leave', 'charlie', '--offline', '--prune'], /--offline only takes the agent out/],
     [['publish', '.', '--unsigned', '--key', 'k'], /exclude each other/],
     [['--instance', 'No!', 'status'], /no instance id/],
   ])('says of %j what is wrong, with exit code 2', async (args, sentence) => {

@@ -6,7 +6,7 @@ export { type HubOptions, hubNodePort, hubObjects, type RegistryAccess } from '.
 export { installHub, until, type WaitOptions } from './install.ts'
 export { clusterIsReady, type JoinOptions, joinCluster } from './join.ts'
 export { hubCertificate, type Keyring, openKeyring } from './keyring.ts'
-export { type LeaveOptions, leaveCluster } from './leave.ts'
+export { type LeaveOptions, leaveCluster, leaveOffline } from './leave.ts'
 export { type AgentInstall, agentInstall } from './member.ts'
 export { systemNamespace } from './names.ts'
 export { type PlaceOptions, type PublishedBundle, place, placed, placeWritten, type WrittenPlacement } from './placement.ts'

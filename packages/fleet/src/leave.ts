@@ -2,7 +2,7 @@ import { apiVersion, type Cluster, customResourceDefinition, releaseKind, releas
 import type { KubeClient, KubeObject } from '@muster/kube'
 import { FleetError } from './errors.ts'
 import { until, type WaitOptions } from './install.ts'
-import { removeAgent } from './member.ts'
+import { memberSecret, removeAgent } from './member.ts'
 import { systemNamespace } from './names.ts'
 import { removeRegistryCredentials } from './registry-token.ts'
 
@@ -42,6 +42,22 @@ export async function leaveCluster({ cluster, hub, member, prune, revokeRegistry
   // Before the hub forgets the cluster: where it fails, leaving again goes on here.
   await revokeRegistryToken?.()
   await hub.delete(ref, { signal })
+}
+
+/**
+ * Takes the agent out of a cluster at its site, without the hub: nobody works on the cluster any more, nothing is refused, and all that runs
+ * goes on. The hub, where there still is one, takes the cluster for silent until it is told. May be repeated after it was cut short.
+ * @throws FleetError `MemberElsewhere` where the cluster is a member under another name; KubeError
+ */
+export async function leaveOffline(cluster: string, member: KubeClient, wait: WaitOptions): Promise<void> {
+  const bootstrap = await memberSecret(member, 'muster-agent-bootstrap', wait.signal)
+  const name = bootstrap?.get('cluster')
+  if (name !== undefined && name !== cluster)
+    throw new FleetError(
+      'MemberElsewhere',
+      `This cluster is a member as ${name}, not as ${cluster}: nothing was done. Check --context, or say ${name}.`,
+    )
+  await removeAgent(member, wait)
 }
 
 /** Has the hub publish an empty channel for the cluster, and waits until its agent has taken everything away. */

@@ -1,4 +1,4 @@
-import { FleetError, leaveCluster } from '@muster/fleet'
+import { FleetError, leaveCluster, leaveOffline } from '@muster/fleet'
 import type { KubeClient } from '@muster/kube'
 import { type Context, clientOf } from '../context.ts'
 import { daemonOf } from '../daemon.ts'
@@ -12,6 +12,8 @@ export interface LeaveCommandOptions extends OutsideOptions {
   readonly prune: boolean
   readonly delete: boolean
   readonly gone: boolean
+  /** No hub is asked. */
+  readonly offline: boolean
 }
 
 /** `muster leave NAME`: takes a cluster out of the fleet. */
@@ -20,6 +22,7 @@ export async function leave(context: Context, name: string, options: LeaveComman
   if (options.gone && (options.prune || options.delete || isOutside(options)))
     throw new UsageError('--gone is for a cluster that is not there any more: nothing else can be done with it.')
   if (options.delete && isOutside(options)) throw new UsageError('--delete is for clusters that were made here; this one was not.')
+  if (options.offline) return leaveAtSite(context, name, options)
   const hub = await clientOf(context, 'hub')
   let member: KubeClient | undefined
   try {
@@ -45,6 +48,21 @@ export async function leave(context: Context, name: string, options: LeaveComman
         ? 'what was placed on it is gone'
         : 'what was placed on it goes on running, and nobody keeps it as it was signed'
   context.stdout.write(`${name} has left the fleet: ${rest}.\n`)
+}
+
+/** Takes the agent out without asking the hub, which may be out of reach or lost. */
+async function leaveAtSite(context: Context, name: string, options: LeaveCommandOptions): Promise<void> {
+  if (options.prune || options.delete || options.gone)
+    throw new UsageError('--offline only takes the agent out, and leaves what runs: leave out --prune, --delete and --gone.')
+  const member = await memberOf(context, name, options)
+  try {
+    await leaveOffline(name, member, { signal: context.signal, deadlineMs: patienceMs })
+  } finally {
+    member.close()
+  }
+  context.stdout.write(
+    `The agent is gone from ${name}: what was placed on it goes on running, and nobody keeps it as it was signed. A hub takes ${name} for silent until it is told: muster leave ${name} --gone.\n`,
+  )
 }
 
 async function reach(context: Context, name: string, options: LeaveCommandOptions): Promise<KubeClient> {

@@ -136,6 +136,7 @@ export function registerFleet(command: Command, context: () => Context): void {
     .option('--prune', 'take away first what was placed on it', false)
     .option('--delete', 'delete the cluster too, which was made here', false)
     .option('--gone', 'the cluster is not there any more: only forget it', false)
+    .option('--offline', 'only take the agent out of the cluster, without asking the hub', false)
     .option('--context <name>', 'context of a kubeconfig, for a cluster that joined by one')
     .option('--kubeconfig <file>', 'which kubeconfig (default: KUBECONFIG, or ~/.kube/config)')
     .addHelpText(
@@ -143,6 +144,7 @@ export function registerFleet(command: Command, context: () => Context): void {
       examplesOf([
         ['muster leave charlie', 'what runs there stays'],
         ['muster leave charlie --prune --delete', 'nothing of it is left'],
+        ['muster leave charlie --offline --context prod', 'at a site whose hub is lost'],
       ]),
     )
     .action(async (cluster: string, options) => (await import('../commands/leave.ts')).leave(context(), cluster, options))
