@@ -19,6 +19,7 @@ const pages = [
   'docs/health.md',
   'docs/releases.md',
   'docs/customizing.md',
+  'docs/ordering.md',
   'docs/tenants.md',
   'docs/secrets.md',
 ]
