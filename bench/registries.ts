@@ -30,7 +30,8 @@ export async function startMuster(context: BenchContext): Promise<RunningRegistr
   // There is no such file: the settings are the defaults.
   const settings = path.join(dir, 'settings.yaml')
   await writeFile(config, JSON.stringify({ root, host: loopback, port, certificate, key, users: [user], settings }))
-  const child = spawn(process.execPath, [...registryArgs, config], { stdio: ['ignore', 'ignore', 'inherit'] })
+  const env = { ...process.env, NODE_COMPILE_CACHE: path.join(context.cache, 'compile') }
+  const child = spawn(process.execPath, [...registryArgs, config], { stdio: ['ignore', 'ignore', 'inherit'], env })
   const access = { host: `${loopback}:${port}`, ca, credentials: { username: user.name, password: user.password } }
   const stop = async (): Promise<void> => {
     await end(child)

@@ -1,5 +1,4 @@
 import type { ContentSource } from '@muster/oci'
-import { fetchChannel, readChannelContent } from '@muster/trust'
 
 /** Repositories of channels. */
 export const channelRepositories = 'channels/**'
@@ -10,6 +9,8 @@ export const channelRepositories = 'channels/**'
  * @throws TrustError, OciError where the channel cannot be read
  */
 export async function channelNeeds(repository: string, source: ContentSource): Promise<{ digest: string; why: string }[]> {
+  // Loaded where it is used: it is a tenth of the memory of the registry's process, and most have no channel to look at for hours.
+  const { fetchChannel, readChannelContent } = await import('@muster/trust')
   const channel = await fetchChannel(source)
   if (channel === undefined) return []
   const { releases } = readChannelContent(channel.channelBytes)

@@ -1,8 +1,11 @@
 const largeBytes = 256 * 1024
 const smallBytes = 32 * 1024
-/** So many large blocks, 32 MiB, may be in use at once; whoever comes then works with small ones. */
-const largeBlocks = 128
-/** So many, 8 MiB, are kept for those who come next. */
+/**
+ * So many large blocks, 8 MiB, may be in use at once; whoever comes then works with small ones. What a block holds is in memory a second
+ * time while it waits, encrypted, for a slow peer.
+ */
+const largeBlocks = 32
+/** So many are kept for those who come next. */
 const keptBlocks = 32
 
 /**
@@ -13,9 +16,9 @@ export class Blocks {
   readonly #free: Uint8Array[] = []
   #used = 0
 
-  /** Whether more than half of the large blocks are in use: nobody should hold many. */
+  /** Whether most of the large blocks are in use: nobody should hold many. */
   get scarce(): boolean {
-    return this.#used > largeBlocks / 2
+    return this.#used > (largeBlocks * 3) / 4
   }
 
   take(): Uint8Array {
