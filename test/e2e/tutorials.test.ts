@@ -20,6 +20,7 @@ const pages = [
   'docs/releases.md',
   'docs/customizing.md',
   'docs/ordering.md',
+  'docs/drift.md',
   'docs/tenants.md',
   'docs/secrets.md',
 ]
