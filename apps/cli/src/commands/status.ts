@@ -47,9 +47,9 @@ export function statusTable(fleet: FleetStatus): string {
 function remarks(cluster: ClusterStatus): string[] {
   const unreadable = cluster.channelUnreadable
   return [
-    ...(cluster.ready ? [] : [`${cluster.name}: ${cluster.message}`]),
+    ...(cluster.ready ? [] : [`${cluster.name}: ${printable(cluster.message)}`]),
     ...(unreadable
-      ? [`${cluster.name}: its channel cannot be read since ${unreadable.since} (${unreadable.reason}): ${unreadable.message}`]
+      ? [`${cluster.name}: its channel cannot be read since ${unreadable.since} (${unreadable.reason}): ${printable(unreadable.message)}`]
       : []),
     ...cluster.releases.flatMap((release) =>
       release.customizations
@@ -63,6 +63,8 @@ function remarks(cluster: ClusterStatus): string[] {
       release.said === undefined ? [] : [`${cluster.name}/${release.name}: ${printable(release.said)}`],
     ),
     ...cluster.releases.flatMap(({ name, driftRemarks }) => driftRemarks.map((said) => `${cluster.name}/${name}: ${printable(said)}`)),
-    ...cluster.releases.filter((release) => !release.ready).map((release) => `${cluster.name}/${release.name}: ${release.message}`),
+    ...cluster.releases
+      .filter((release) => !release.ready)
+      .map((release) => `${cluster.name}/${release.name}: ${printable(release.message)}`),
   ]
 }
