@@ -36,12 +36,17 @@ export interface TestApiServer {
   crashEtcd(): Promise<void>
   /** Forgets all revisions of etcd up to now. */
   compact(): Promise<void>
+  /** Does what an operator does whose etcd is full: compacts, gives the room back, and takes the alarm away. */
+  makeRoom(): Promise<void>
   /** Ends both and removes their files. */
   dispose(): Promise<void>
 }
 
-/** Starts etcd and kube-apiserver from a folder of programs, on free ports of 127.0.0.1. */
-export async function startApiServer(bin: string): Promise<TestApiServer> {
+/**
+ * Starts etcd and kube-apiserver from a folder of programs, on free ports of 127.0.0.1.
+ * @param quotaBytes how large etcd may become until it takes no more
+ */
+export async function startApiServer(bin: string, { quotaBytes }: { readonly quotaBytes?: number } = {}): Promise<TestApiServer> {
   const directory = await mkdtemp(path.join(tmpdir(), 'api-server-'))
   const authority = await createAuthority('test authority', { days: 1, now: new Date() })
   const issuer = (by: Authority) => (options: Partial<IssueOptions> & Pick<IssueOptions, 'commonName'>) =>
@@ -118,11 +123,19 @@ export async function startApiServer(bin: string): Promise<TestApiServer> {
         'client-cert-auth': 'true',
         'trusted-ca-file': files.ca,
         'log-level': 'warn',
+        ...(quotaBytes === undefined ? {} : { 'quota-backend-bytes': String(quotaBytes) }),
         // nothing here outlives the test
         'unsafe-no-fsync': 'true',
       },
       async () => (await ask(`${etcdUrl}/readyz`, tls)).status === 200,
     )
+
+  const compact = async () => {
+    const range = await ask(`${etcdUrl}/v3/kv/range`, tls, { key: 'AA==' })
+    const { header } = JSON.parse(range.body) as { header: { revision: string } }
+    const answer = await ask(`${etcdUrl}/v3/kv/compaction`, tls, { revision: header.revision, physical: true })
+    if (answer.status !== 200) throw new Error(`etcd did not compact: ${answer.body}`)
+  }
 
   const dispose = async () => {
     await stop('kube-apiserver', 'SIGKILL')
@@ -160,11 +173,17 @@ export async function startApiServer(bin: string): Promise<TestApiServer> {
       await stop('etcd', 'SIGKILL')
       await startEtcd()
     },
-    async compact() {
-      const range = await ask(`${etcdUrl}/v3/kv/range`, tls, { key: 'AA==' })
-      const { header } = JSON.parse(range.body) as { header: { revision: string } }
-      const answer = await ask(`${etcdUrl}/v3/kv/compaction`, tls, { revision: header.revision, physical: true })
-      if (answer.status !== 200) throw new Error(`etcd did not compact: ${answer.body}`)
+    compact,
+    async makeRoom() {
+      await compact()
+      const maintain = async (what: string, body: object): Promise<string> => {
+        const answer = await ask(`${etcdUrl}/v3/maintenance/${what}`, tls, body)
+        if (answer.status !== 200) throw new Error(`etcd refused ${what}: ${answer.body}`)
+        return answer.body
+      }
+      await maintain('defragment', {})
+      const { alarms = [] } = JSON.parse(await maintain('alarm', { action: 'GET' })) as { alarms?: object[] }
+      for (const alarm of alarms) await maintain('alarm', { ...alarm, action: 'DEACTIVATE' })
     },
     dispose,
   }
