@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { CertainClock, type Clock } from './clock.ts'
+import { backoffMs, CertainClock, type Clock } from './clock.ts'
 
 const minute = 60_000
 const start = Date.parse('2030-01-01T12:00:00Z')
@@ -17,6 +17,11 @@ function machine() {
 }
 
 describe('time as far as it is certain', () => {
+  it('gives its chance to a backoff', () => {
+    const { certain } = machine()
+    expect(backoffMs(1, { baseMs: 1_000, maxMs: 60_000 }, certain.random)).toBe(1_500)
+  })
+
   it('is what the machine says, as long as nothing is known', () => {
     const { shown, certain } = machine()
     shown.aheadMs = -60 * minute

@@ -6,7 +6,7 @@ export interface Clock {
   /** Milliseconds since some moment, which nobody can set: `performance.now()`. */
   monotonicMs(): number
   /** Between 0 and 1. */
-  random(): number
+  readonly random: () => number
   /** Resolves after this many milliseconds, or rejects with the signal's reason. */
   sleep(ms: number, signal: AbortSignal): Promise<void>
 }
@@ -59,9 +59,8 @@ export class CertainClock implements Clock {
     return this.#clock.monotonicMs()
   }
 
-  random(): number {
-    return this.#clock.random()
-  }
+  /** Handed on by itself, such as to a backoff: so it is bound. */
+  readonly random = (): number => this.#clock.random()
 
   sleep(ms: number, signal: AbortSignal): Promise<void> {
     return this.#clock.sleep(ms, signal)
