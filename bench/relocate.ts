@@ -1,7 +1,7 @@
 import { mkdir, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { copy, Registry } from '@muster/oci'
-import { goPeer, goPeers } from '../test/peers/peers.ts'
+import { debianPeer, goPeer, goPeers } from '../test/peers/peers.ts'
 import type { BenchContext, Benchmark } from './harness.ts'
 import { generateImage } from './image.ts'
 import { type RunningRegistry, startDistribution, startMuster } from './registries.ts'
@@ -20,6 +20,7 @@ export const relocate: Benchmark = {
   about: 'an artifact of 1 GiB from registry to registry and to a folder, beside skopeo copy and crane copy',
   run: async (context) => {
     const crane = await goPeer(goPeers.crane)
+    const skopeo = await skopeoCommand()
     await context.release()
     const [from, to] = [await startMuster(context), await startDistribution(context)]
     const settings = path.join(context.scratch, 'relocate')
@@ -37,13 +38,13 @@ export const relocate: Benchmark = {
           ['muster to registry', [path.join(context.checkout, 'muster'), 'relocate', source, registry('muster')]],
           [
             'skopeo to registry',
-            ['skopeo', 'copy', '--quiet', ...certificates(settings, true), `docker://${source}`, `docker://${registry('skopeo')}`],
+            [...skopeo, 'copy', '--quiet', ...certificates(settings, true), `docker://${source}`, `docker://${registry('skopeo')}`],
           ],
           ['crane to registry', [crane, 'copy', '--insecure', source, registry('crane')]],
           ['muster to folder', [path.join(context.checkout, 'muster'), 'relocate', source, `oci:${folder('muster')}:1`]],
           [
             'skopeo to folder',
-            ['skopeo', 'copy', '--quiet', ...certificates(settings, false), `docker://${source}`, `oci:${folder('skopeo')}:1`],
+            [...skopeo, 'copy', '--quiet', ...certificates(settings, false), `docker://${source}`, `oci:${folder('skopeo')}:1`],
           ],
           ['crane to folder', [crane, 'pull', '--insecure', '--format=oci', source, folder('crane')]],
         ]
@@ -81,6 +82,19 @@ export const relocate: Benchmark = {
       for (const one of [from, to]) await one.stop()
     }
   },
+}
+
+/** Unpacked and not installed, with the libraries that not every machine has; without a policy of signatures, which is not measured. */
+async function skopeoCommand(): Promise<string[]> {
+  const libraries: string[] = []
+  const folder = `usr/lib/${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}-linux-gnu`
+  for (const [name, file] of [
+    ['libgpgme11', 'libgpgme.so.11'],
+    ['libassuan0', 'libassuan.so.0'],
+  ] as const) {
+    libraries.push(path.dirname(await debianPeer(name, path.join(folder, file))))
+  }
+  return ['env', `LD_LIBRARY_PATH=${libraries.join(':')}`, await debianPeer('skopeo', 'usr/bin/skopeo'), '--insecure-policy']
 }
 
 async function fill(
