@@ -64,6 +64,8 @@ async function byMuster(context: BenchContext, cluster: BenchCluster, agent: Ben
   const publish = async (version: string, value: string): Promise<ChannelRelease> => ({
     ...(await agent.fleet.publish('big', version, documents(manyObjects(count, value)))),
     namespace: target,
+    // What is prevented cannot be repaired.
+    settings: { drift: { mode: 'correct' } },
   })
   const first = await publish('1.0.0', 'as signed')
   const second = await publish('1.0.1', 'changed')
