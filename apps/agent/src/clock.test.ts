@@ -56,4 +56,10 @@ describe('time as far as it is certain', () => {
     certain.learn('not a time')
     expect(certain.now().getTime()).toBe(start + minute)
   })
+
+  it('may be handed on in parts, as any clock', () => {
+    const { certain } = machine()
+    const { now, random, monotonicMs } = certain
+    expect([now().getTime(), random(), monotonicMs()]).toEqual([start, 0.5, 5_000])
+  })
 })

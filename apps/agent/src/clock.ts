@@ -44,26 +44,22 @@ export class CertainClock implements Clock {
     this.#known = { signedMs, atMs: least, sinceMs: this.monotonicMs() }
   }
 
-  now(): Date {
+  // Each is a clock's own, so that it may be handed on by itself.
+  readonly now = (): Date => {
     const now = this.#clock.now()
     if (this.#known === undefined) return now
     const least = this.#least(this.#known)
     return now.getTime() >= least ? now : new Date(least)
   }
 
-  #least({ atMs, sinceMs }: { readonly atMs: number; readonly sinceMs: number }): number {
-    return atMs + this.monotonicMs() - sinceMs
-  }
+  readonly monotonicMs = (): number => this.#clock.monotonicMs()
 
-  monotonicMs(): number {
-    return this.#clock.monotonicMs()
-  }
-
-  /** Handed on by itself, such as to a backoff: so it is bound. */
   readonly random = (): number => this.#clock.random()
 
-  sleep(ms: number, signal: AbortSignal): Promise<void> {
-    return this.#clock.sleep(ms, signal)
+  readonly sleep = (ms: number, signal: AbortSignal): Promise<void> => this.#clock.sleep(ms, signal)
+
+  #least({ atMs, sinceMs }: { readonly atMs: number; readonly sinceMs: number }): number {
+    return atMs + this.monotonicMs() - sinceMs
   }
 }
 
