@@ -145,6 +145,37 @@ describe('a release that is taken away', () => {
   }, 120_000)
 })
 
+describe('a version that hands an object over and then fails', () => {
+  it('goes back to the version before without what has moved: the release that has it keeps it, and both are well', async () => {
+    const [app = '', taker = ''] = names
+    const never = `---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: never}
+spec:
+  replicas: 1
+  selector: {matchLabels: {app: never}}
+  template:
+    metadata: {labels: {app: never}}
+    spec: {nodeSelector: {example.test/node: none}, containers: [{name: a, image: "registry.example/a:1"}]}
+`
+    const tried = (entry: ChannelRelease): ChannelRelease => ({
+      ...entry,
+      settings: { rollout: { progressDeadlineSeconds: 3, minHealthySeconds: 1 } },
+    })
+    await fleet.channel([tried(await publish(app, ['one', 'two']))])
+    const of = (name: string) => fleet.reports.at(-1)?.releases.find((one) => one.name === name)
+    await eventually(async () => of(app)?.ready === true && (await live()).size === 2)
+    const { uid } = (await live()).get('two') ?? {}
+    await fleet.channel([tried(await publish(app, ['one'], manifest('one') + never)), await publish(taker, ['two', 'three'])])
+    await eventually(async () => of(app)?.reason === 'RolledBack' && of(taker)?.ready === true)
+    expect(of(app)?.message).toContain('It is healthy.')
+    expect((await live()).get('two')).toEqual({ uid, holder: taker })
+    await fleet.channel([])
+    await eventually(async () => (await live()).size === 0)
+  }, 120_000)
+})
+
 describe('a version that takes away most of a release', () => {
   it('waits for consent, healthy all the while, and names what waits', async () => {
     const [name = ''] = names

@@ -38,7 +38,7 @@ import { beginRollout, waitsForWave } from './rollout.ts'
 import { contentOf, type LastApplied, type Outcome, type Rollout, type Tracked } from './runtime.ts'
 import { tooLarge } from './size.ts'
 import { waitsForChannel } from './stale.ts'
-import { takeOver, takeWishes } from './wishes.ts'
+import { takeOver, takeWishes, withoutMoved } from './wishes.ts'
 
 const refusedAgainMs = 30_000
 const unreachableAgainMs = 5_000
@@ -193,7 +193,7 @@ async function applyBundle(
   runtime.asked = false
   const content = contentOf({ ...entry, bundle: { ...entry.bundle, version: bundle.version, digest: bundle.digest } })
   await services.tenancy.prepare(entry.settings?.tenant, bundle.objects, signal)
-  const planned = await planOf(services, context, bundle)
+  const planned = withoutMoved(services, context, await planOf(services, context, bundle))
   const api = actFor(services, context, { version: bundle.version, content }, planned)
   if ('reason' in api) return api
   const large = tooLarge(inventoryWith(runtime.inventory, planned), { name: runtime.name, version: bundle.version })

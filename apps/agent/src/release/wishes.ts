@@ -1,5 +1,5 @@
 import { releaseReasons } from '@muster/api'
-import { isProtected, type Plan, type PlannedObject, unionInventory } from '@muster/reconcile'
+import { isProtected, type Plan, type PlannedObject, refOf, unionInventory } from '@muster/reconcile'
 import type { ReleaseContext, ReleaseServices } from './context.ts'
 import { targetOf } from './runtime.ts'
 
@@ -24,6 +24,21 @@ export function renewWishes({ runtime, entry, content: { generation } }: Release
   const { wishes } = runtime
   if (wishes !== undefined && wishes.generation !== generation && wishes.target === targetOf(entry))
     runtime.wishes = { ...wishes, generation }
+}
+
+/**
+ * What comes back with the last good version, without what has moved to another release since: that release has it, and the channel wants it
+ * there. A rollback brings back content, and takes nothing from others.
+ */
+export function withoutMoved({ watches, handover }: ReleaseServices, { runtime, content, rolledBack }: ReleaseContext, plan: Plan): Plan {
+  if (!rolledBack) return plan
+  const rules = handover(content)
+  const objects = plan.objects.filter(({ key, object }) => {
+    const seen = watches.get(refOf(object))
+    const holder = typeof seen === 'object' ? seen.holder : undefined
+    return holder === undefined || holder === runtime.name || rules.heirOf(key, runtime.name) !== holder
+  })
+  return { ...plan, objects }
 }
 
 /** Takes over what other releases let go: from here on it is this one's, with what says that it is the same, and they correct it no more. */
