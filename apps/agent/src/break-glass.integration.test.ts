@@ -177,10 +177,13 @@ describe('what opens nothing', () => {
     const garbage = { apiVersion, kind: 'BreakGlass', metadata: { name: shop }, spec: { signatures: ['{"mediaType":[[[['] } }
     await people.apply(garbage as KubeObject, { fieldManager: 'muster', force: true })
     await told('Refused', /not JSON/)
-    const nowhere = `nowhere-${id}`
+    const [nowhere, others] = [`nowhere-${id}`, `others-${id}`]
+    await ask(statement({ cluster: 'elsewhere', release: others }), fleet.publisher, others)
     await ask(statement({ release: nowhere }), fleet.publisher, nowhere)
     await told('UnknownRelease', /no release nowhere/, nowhere)
-    await client.delete({ apiVersion, kind: 'BreakGlass', name: nowhere })
+    // That is perhaps for the agent of another.
+    expect(await client.get({ apiVersion, kind: 'BreakGlass', name: others })).not.toHaveProperty('status')
+    for (const name of [nowhere, others]) await client.delete({ apiVersion, kind: 'BreakGlass', name })
     expect(await closed()).toBe(true)
   })
 })

@@ -8,7 +8,7 @@ import {
 } from '@muster/api'
 import { type EventRecorder, Informer, isKubeError, type KubeClient, type KubeObject, setCondition, type TypedObject } from '@muster/kube'
 import { fieldManager } from '@muster/reconcile'
-import { type ChannelContent, maxBreakGlassMs, TrustError, verifyBreakGlass } from '@muster/trust'
+import { type ChannelContent, maxBreakGlassMs, readBreakGlass, TrustError, verifyBreakGlass } from '@muster/trust'
 import type { Clock } from '../clock.ts'
 import { codeOf, messageOf } from '../error.ts'
 import type { Logger } from '../logger.ts'
@@ -283,7 +283,8 @@ export class BreakGlassKeeper {
     const { cluster, releases, wanted } = this.#options
     if (wanted() === undefined) return
     const strangers = this.#informer.list().filter(({ name }) => releases.get(name) === undefined)
-    for (const asked of strangers.slice(0, maxTold)) {
+    // What is for another cluster may be another agent's, where a cluster has two names.
+    for (const asked of strangers.slice(0, maxTold).filter((one) => clusterOf(one) === cluster)) {
       const message = `There is no release ${asked.name} in cluster ${cluster}.`
       await this.#tell(asked, { open: false, reason: breakGlassReasons.unknownRelease, message }, signal)
     }
@@ -301,6 +302,16 @@ type Judged = Standing & { readonly verified?: SignedStatement }
 function reasonOf({ code }: TrustError): (typeof breakGlassReasons)['notSigned' | 'refused'] {
   const ofSigners = ['WrongKey', 'IdentityNotAllowed', 'NoneFound', 'Expired', 'DataDamaged'] as const
   return ofSigners.some((one) => one === code) ? breakGlassReasons.notSigned : breakGlassReasons.refused
+}
+
+/** For which cluster it is said to be; nothing is verified. */
+function clusterOf({ signatures }: Asked): string | undefined {
+  try {
+    return readBreakGlass(signatures).statement.cluster
+  } catch (error) {
+    if (error instanceof TrustError) return undefined
+    throw error
+  }
 }
 
 function askedOf(object: KubeObject): Asked {
