@@ -25,6 +25,15 @@ export async function clientNode(context: BenchContext): Promise<string> {
 export async function bundle({ checkout, signal }: BenchContext, entry: string, file: string): Promise<void> {
   const esbuild = createRequire(path.join(checkout, 'packages/image/package.json')).resolve('esbuild/bin/esbuild')
   const banner = "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url)"
-  const options = ['--bundle', '--platform=node', '--target=node24', '--format=esm', '--legal-comments=none', '--log-level=error']
+  const options = [
+    '--bundle',
+    '--platform=node',
+    '--target=node24',
+    '--format=esm',
+    '--legal-comments=none',
+    '--minify-whitespace',
+    '--minify-syntax',
+    '--log-level=error',
+  ]
   await run(esbuild, [entry, ...options, `--banner:js=${banner}`, `--outfile=${file}`], { signal })
 }

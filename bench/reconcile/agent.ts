@@ -45,6 +45,8 @@ export class BenchAgent {
   /** @param flags of Node, such as for a profile */
   start(flags: readonly string[] = []): void {
     const env = {
+      // As its image has it.
+      MALLOC_ARENA_MAX: '1',
       PATH: process.env['PATH'],
       KUBECONFIG: this.#cluster.kubeconfig,
       MUSTER_NAMESPACE: system,

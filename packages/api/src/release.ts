@@ -1,6 +1,7 @@
 import * as z from 'zod'
 import { breakGlassRecordSchema } from './break-glass.ts'
 import { type apiVersion, conditionSchema, digestSchema, type KindDefinition, type ObjectMeta } from './kind.ts'
+import { hookRecordSchema } from './release-hooks.ts'
 import { goodVersionSchema, rollbackSchema, trialSchema } from './release-rollback.ts'
 import { driftModes, placementSettings } from './release-settings.ts'
 import { maxHistory, maxNeedsConsent, releaseHistoryEntrySchema, releaseSiteSchema } from './release-site.ts'
@@ -37,8 +38,8 @@ export const maxLeftToOthers = 8
 
 /** What must come first, before a release goes on. */
 export const waitingForSchema = z.object({
-  what: z.enum(['Wave', 'Dependency']),
-  /** Of objects (`Deployment shop/db`), or of releases (`db`, `alpha/db` where it is another cluster's); the first 16. */
+  what: z.enum(['Wave', 'Hook', 'Dependency']),
+  /** Of objects (`Deployment shop/db`, `Job shop/migrate`), or of releases (`db`, `alpha/db` where it is another cluster's); the first 16. */
   names: z.array(z.string().max(512)).max(16),
   since: z.iso.datetime(),
 })
@@ -120,6 +121,7 @@ const status = z.object({
   waitingFor: waitingForSchema.optional(),
   /** The last time that the write guard was opened for it. */
   breakGlass: breakGlassRecordSchema.optional(),
+  hooks: hookRecordSchema.optional(),
 })
 
 /** Kind `Release`: a bundle installed in this cluster. Made by the agent, read by people. */
@@ -137,6 +139,8 @@ export const releaseReasons = {
   progressing: 'Progressing',
   degraded: 'Degraded',
   applyFailed: 'ApplyFailed',
+  /** A job that is to run before or after a version has failed; the message says what it wrote last. */
+  hookFailed: 'HookFailed',
   /** Not healthy within its progress deadline; what happens then is in the message. */
   progressDeadlineExceeded: 'ProgressDeadlineExceeded',
   /** The version that the channel wants failed, and the last one that was healthy here runs again. */

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import type { ContentSource, Descriptor } from '@muster/oci'
 import { BundleError } from './errors.ts'
-import type { BundleChart, BundleHook, LeftOut } from './format.ts'
+import type { BundleChart, LeftOut } from './format.ts'
 import { openChart, unpackChart } from './helm/chart.ts'
 import { renderChart } from './helm/component.ts'
 import { pullChart } from './helm/pull.ts'
@@ -38,7 +38,6 @@ export interface RenderedComponent {
   readonly name: string
   readonly objects: readonly ManifestObject[]
   readonly chart?: BundleChart
-  readonly hooks?: readonly BundleHook[]
   readonly leftOut?: readonly LeftOut[]
   /** Of an imgpkg bundle: its images, and where it came from, which may have them too. */
   readonly locked?: { readonly images: readonly LockedImage[]; readonly from?: string; readonly file: string }
@@ -100,8 +99,8 @@ async function renderHelm(name: string, helm: HelmSource, { base, workDir }: Pla
       : await openChart(resolve(base, helm.chart), unpacked, helm.chart)
   const valuesFiles: string[] = []
   for (const file of helm.valuesFiles) valuesFiles.push(await checkedValues(resolve(base, file), file))
-  const { objects, hooks, leftOut, ...rest } = await renderChart({ component: name, helm, chart, valuesFiles, workDir, render, signal })
-  return { name, objects, chart: rest.chart, hooks, leftOut }
+  const { objects, leftOut, ...rest } = await renderChart({ component: name, helm, chart, valuesFiles, workDir, render, signal })
+  return { name, objects, chart: rest.chart, leftOut }
 }
 
 async function checkedValues(file: string, name: string): Promise<string> {

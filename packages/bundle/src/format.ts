@@ -135,7 +135,7 @@ export interface BundleHook {
   readonly component: string
   /** `Job shop/migrate` */
   readonly object: string
-  /** `pre-install`, `post-install`, `pre-upgrade`, `post-upgrade` */
+  /** `before-install`, `after-install`, `before-upgrade`, `after-upgrade` */
   readonly events: readonly string[]
   readonly weight?: number
 }

@@ -4,6 +4,7 @@ import { writeBundle } from './content.ts'
 import { BundleError } from './errors.ts'
 import { type BundleConfig, type BundleImage, versionTag } from './format.ts'
 import { checkHealthRules } from './health.ts'
+import { hooksAmong } from './hooks.ts'
 import { imageFieldText } from './image-rules.ts'
 import { readImage, readImages, type WrittenImage, withImages } from './images.ts'
 import { type ManifestObject, refuseDuplicates } from './manifests.ts'
@@ -90,7 +91,7 @@ export async function makeBundle(options: MakeBundleOptions): Promise<MadeBundle
       imageFields: rules.map(imageFieldText),
       health: source.health,
       charts: components.flatMap(({ chart }) => chart ?? []),
-      hooks: components.flatMap(({ hooks }) => hooks ?? []),
+      hooks: components.flatMap(({ name, objects }) => hooksAmong(name, objects)),
       leftOut: components.flatMap(({ leftOut }) => leftOut ?? []),
       parameters: source.parameters,
       siteOverlays: source.siteOverlays,

@@ -96,6 +96,15 @@ export const adviceOf: Readonly<Record<ReleaseReason, Advice>> = {
     next: 'The agent tries again: soon where it may pass, with growing pauses up to a minute, else once a minute. The objects that were taken stay.',
     can: (about) => [inspect(about), agentLog(about), otherVersion(about)],
   },
+  [releaseReasons.hookFailed]: {
+    waits: 'A job that runs before or after the version has failed. The message says how it ended, and what it wrote last.',
+    next: 'Where a version before it was healthy here, the agent goes back to that, once. Else nothing more of it is applied. The hook does not run again by itself.',
+    can: (about) => [
+      events(about),
+      [`muster release reconcile ${about.name} --cluster ${about.cluster}`, 'have it run again, once what it needs is mended'],
+      otherVersion(about),
+    ],
+  },
   [releaseReasons.notGranted]: {
     waits: 'The tenant whose release it is may not have everything that is in it.',
     next: 'Nothing of it is applied; what ran before goes on, and its drift is corrected. The agent looks again every 30 s, and at each new channel.',
@@ -117,7 +126,7 @@ export const adviceOf: Readonly<Record<ReleaseReason, Advice>> = {
     can: (about) => [events(about), otherVersion(about)],
   },
   [releaseReasons.rolledBack]: {
-    waits: 'The version that is wanted did not become healthy, and the last good one runs again.',
+    waits: 'The version that is wanted failed, and the last good one runs again.',
     next: 'What runs is kept as it is, and its drift is corrected. The version that failed is not tried again; another version, or other settings of this one, are tried at once.',
     can: (about) => [otherVersion(about), events(about)],
   },

@@ -18,6 +18,18 @@ export { health, summarizeHealth } from './health/health.ts'
 export { type HealthRule, HealthRules } from './health/rules.ts'
 export type { Health, HealthState } from './health/view.ts'
 export { holderOf } from './holder.ts'
+export {
+  type Hook,
+  type HookEvent,
+  hookEvents,
+  hookJobsAt,
+  hookOf,
+  hookRunLabel,
+  isHookJob,
+  type JobState,
+  jobOf,
+  jobState,
+} from './hooks.ts'
 export { groupKind, nameOf, objectKey, refOf } from './identity.ts'
 export { entryOf, entryRef, type InventoryEntry, renewedInventory, subtractInventory, unionInventory } from './inventory.ts'
 export { fieldOwners, ownedValuesHash, ownershipHash } from './managed-fields.ts'

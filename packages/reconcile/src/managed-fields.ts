@@ -44,8 +44,8 @@ export function isOwn(entry: FieldOwner, manager: string): boolean {
   return entry.manager === manager && entry.operation === 'Apply' && entry.subresource === undefined
 }
 
-/** Hexadecimal digits: one is kept of each object of each release, in memory and in the Release. */
-const hashLength = 24
+/** One hash is kept of each object of each release, in memory and in the Release. A part of a longer string would keep all of it. */
+const hashBytes = 12
 
 /**
  * What stands for "as we applied it": the hash of the fields that `manager` owns, and of the time at which it last changed something. It
@@ -74,5 +74,5 @@ export function ownLeaves(object: KubeObject, manager: string): Path[] {
 }
 
 function hashed(parts: readonly string[]): string {
-  return createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, hashLength)
+  return createHash('sha256').update(JSON.stringify(parts)).digest().toString('hex', 0, hashBytes)
 }

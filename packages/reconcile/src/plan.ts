@@ -2,6 +2,7 @@ import type { KubeObject, Ref } from '@muster/kube'
 import { type ClusterApi, calling, releaseLabel } from './cluster.ts'
 import { failureOf, type ObjectFailure } from './failure.ts'
 import { holderOf } from './holder.ts'
+import { type Hook, hookOf } from './hooks.ts'
 import { groupKind, nameOf, objectKey, refOf } from './identity.ts'
 import { entryOf, entryRef, type InventoryEntry, subtractInventory, unionInventory } from './inventory.ts'
 import { compareForApply, type Phase, phaseOf } from './order.ts'
@@ -21,6 +22,8 @@ export interface PlannedObject {
   readonly ours: boolean
   /** Made where it is missing, and otherwise used as it is, whoever's it is: the namespace that a release merely runs in. */
   readonly optional?: true
+  /** What it says of itself as a hook. A job of a hook is not applied with the others. */
+  readonly hook?: Hook
 }
 
 export interface Plan {
@@ -87,6 +90,7 @@ export async function planRelease(api: ClusterApi, objects: readonly KubeObject[
       failures.push(failureOf(refOf(object), error, signal))
     }
   }
+  failures.push(...tooManyHooks(placed))
   const look = lookup(api, options)
   const added = defaulted ? await addNamespace(look, placed, namespace, options) : undefined
   const planned: PlannedObject[] = []
@@ -97,13 +101,42 @@ export async function planRelease(api: ClusterApi, objects: readonly KubeObject[
       failures.push(notAWave(object))
       continue
     }
+    const hook = hookOf(object)
+    if (typeof hook === 'string') {
+      failures.push({
+        ref: refOf(object),
+        code: 'HookInvalid',
+        message: `${nameOf(refOf(object))} is no hook: ${hook}. Correct it in the bundle.`,
+        transient: false,
+      })
+      continue
+    }
     const known = isProtected(object) ? options.inventory.find((entry) => objectKey(entryRef(entry)) === key) : undefined
     const ours = !isProtected(object) || (await isOurs(look, object, known, options.release))
     if (!ours && known !== undefined) foreign.push(known)
-    planned.push({ key, phase: phaseOf(object), wave, object, ours, ...(key === added ? { optional: true as const } : {}) })
+    planned.push({
+      key,
+      phase: phaseOf(object),
+      wave,
+      object,
+      ours,
+      ...(key === added ? { optional: true as const } : {}),
+      ...(hook === undefined ? {} : { hook }),
+    })
   }
   const ordered = planned.map((item) => ({ item, at: { ...refOf(item.object), wave: item.wave } }))
   return { objects: ordered.sort((a, b) => compareForApply(a.at, b.at)).map(({ item }) => item), failures, foreign }
+}
+
+/** What became of each hook is written down in the Release. */
+const maxHooks = 512
+
+function tooManyHooks(objects: ReadonlyMap<string, KubeObject>): ObjectFailure[] {
+  const hooks = [...objects.values()].filter((object) => groupKind(object) === 'Job.batch' && hookOf(object) !== undefined)
+  const beyond = hooks[maxHooks]
+  if (beyond === undefined) return []
+  const message = `The bundle has ${hooks.length} jobs that are hooks; up to ${maxHooks} can be kept track of. Put what belongs together into one job.`
+  return [{ ref: refOf(beyond), code: 'HookInvalid', message, transient: false }]
 }
 
 function notAWave(object: KubeObject): ObjectFailure {

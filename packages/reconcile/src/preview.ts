@@ -2,6 +2,7 @@ import type { KubeObject, Ref } from '@muster/kube'
 import { type ApplyOptions, attempt, judgeConflicts, standingOf, type TakeOver } from './apply.ts'
 import { type ClusterApi, calling } from './cluster.ts'
 import { failureOf } from './failure.ts'
+import { isHookJob } from './hooks.ts'
 import { groupKind, refOf } from './identity.ts'
 import { entryRef, type InventoryEntry, subtractInventory } from './inventory.ts'
 import type { Plan, PlannedObject } from './plan.ts'
@@ -32,7 +33,7 @@ export interface PreviewOptions {
 
 const concurrency = 8
 
-/** Says what applying a plan would do, by asking the API server to do it without writing. @throws only when aborted */
+/** Says what applying a plan would do, by asking the API server to do it without writing; jobs of hooks are run, not applied. @throws only when aborted */
 export async function previewPlan(api: ClusterApi, plan: Plan, options: PreviewOptions): Promise<Preview[]> {
   const { release, takeOver, last, signal } = options
   const previews = new Map<string, Preview>()
@@ -46,8 +47,9 @@ export async function previewPlan(api: ClusterApi, plan: Plan, options: PreviewO
     previews.set(key, preview)
     if (preview.what === 'Created') places.add(object)
   }
+  const objects = plan.objects.filter((planned) => !isHookJob(planned))
   const isPlace = ({ phase }: PlannedObject): boolean => phase === 'definitions' || phase === 'namespaces'
-  for (const items of [plan.objects.filter(isPlace), plan.objects.filter((item) => !isPlace(item))]) {
+  for (const items of [objects.filter(isPlace), objects.filter((item) => !isPlace(item))]) {
     let next = 0
     const worker = async (): Promise<void> => {
       for (let item = items[next++]; item !== undefined; item = items[next++]) await one(item)

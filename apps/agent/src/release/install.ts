@@ -8,6 +8,7 @@ import {
   fieldManager,
   guardLabel,
   inventoryWith,
+  isHookJob,
   isProtected,
   nameOf,
   type ObjectFailure,
@@ -29,6 +30,7 @@ import type { ReleaseContext, ReleaseServices, Step } from './context.ts'
 import { customized } from './customize.ts'
 import { actFor } from './grant.ts'
 import { isRefusal } from './handover.ts'
+import { beginHooks, hookFailed, runHook } from './hooks.ts'
 import { isAsApplied, lastObjects } from './last-applied.ts'
 import { timesOf, tooEarly } from './patience.ts'
 import { recheck } from './recheck.ts'
@@ -75,13 +77,17 @@ export const install: Step = async (services, context) => {
     return refused(error)
   }
   if (!current) putOnTrial(context, services.clock.now())
-  const outcome = await applyBundle(services, context, bundle, trust)
-  if (outcome !== undefined && beforeAnything.has(outcome.reason)) await keepWhatRuns(services, context)
+  const outcome = await applyBundle(services, context, bundle, trust, { hooks: !context.rolledBack && runtime.held === undefined })
+  if (outcome !== undefined && keptMeanwhile.has(outcome.reason)) await keepWhatRuns(services, context)
   return outcome
 }
 
-/** With these nothing of a bundle was applied. */
-const beforeAnything: ReadonlySet<ReleaseReason> = new Set<ReleaseReason>([releaseReasons.notGranted, releaseReasons.tooLarge])
+/** With these nothing of a bundle was applied, or nothing of it goes on. */
+const keptMeanwhile: ReadonlySet<ReleaseReason> = new Set<ReleaseReason>([
+  releaseReasons.notGranted,
+  releaseReasons.tooLarge,
+  releaseReasons.hookFailed,
+])
 
 /** Whether this very bundle was applied whole before: to apply it again, such as after a restart, is nothing new. */
 export function ranBefore({ runtime, entry, rolledBack }: Pick<ReleaseContext, 'runtime' | 'entry' | 'rolledBack'>): boolean {
@@ -114,7 +120,7 @@ export async function keepWhatRuns(services: ReleaseServices, context: ReleaseCo
     // With what shaped it, where that is known.
     const kept = runtime.good?.bundle.digest === digest ? { ...context, entry: entryOfGood(entry, runtime.good) } : context
     const bundle = await verified(services, kept, { repository: kept.entry.bundle.repository, version, digest }, true)
-    await applyBundle(services, kept, bundle, trust)
+    await applyBundle(services, kept, bundle, trust, { hooks: false })
   } catch (error) {
     if (signal.aborted) throw signal.reason
     services.logger.warn(
@@ -134,7 +140,12 @@ const waitsForPolicies: Outcome = {
 }
 
 /** @param runs it was applied before: its age is no ground to refuse it, since what an accepted channel brought stays */
-async function verified(services: ReleaseServices, context: ReleaseContext, wanted: WantedBundle, runs: boolean): Promise<LoadedBundle> {
+export async function verified(
+  services: ReleaseServices,
+  context: ReleaseContext,
+  wanted: WantedBundle,
+  runs: boolean,
+): Promise<LoadedBundle> {
   const { trust, source, clock, loads } = services
   const { content, runtime, signal } = context
   try {
@@ -167,7 +178,7 @@ export async function foresee(services: ReleaseServices, context: ReleaseContext
   }
 }
 
-async function planOf(
+export async function planOf(
   { client, cluster, watches }: ReleaseServices,
   { runtime, entry, signal }: ReleaseContext,
   bundle: LoadedBundle,
@@ -187,6 +198,7 @@ async function applyBundle(
   context: ReleaseContext,
   bundle: LoadedBundle,
   trust: string,
+  { hooks }: { readonly hooks: boolean },
 ): Promise<Outcome | undefined> {
   const { runtime, entry, signal } = context
   const { asked } = runtime
@@ -203,7 +215,9 @@ async function applyBundle(
   const same = (runtime.applied ?? runtime.remembered)?.content === content
   runtime.complete = false
   await announce(services, context, plan, content)
-  runtime.rollout = beginRollout({ content, trust, bundle, plan, same, asked })
+  runtime.hookJobs = new Set(plan.objects.filter(isHookJob).map(({ key }) => key))
+  const withHooks = hooks && !same ? await beginHooks(services, context, plan, asked) : undefined
+  runtime.rollout = beginRollout({ content, trust, bundle, plan, same, asked }, withHooks)
   return advance(services, context, runtime.rollout, api)
 }
 
@@ -229,6 +243,18 @@ async function advance(
     const api = given ?? actFor(services, context, { version: bundle.version, content }, plan)
     given = undefined
     if ('reason' in api) return api
+    const [planned] = stage.objects
+    if (stage.hook !== undefined && planned !== undefined) {
+      const { failed } = runtime.hooks ?? {}
+      const outcome =
+        failed === undefined ? await runHook(services, context, { planned, event: stage.hook, api }) : hookFailed(failed.message)
+      if (outcome !== undefined) {
+        await recheck(services, context)
+        return outcome
+      }
+      rollout.next += 1
+      continue
+    }
     const failures = await applyStage(services, context, rollout, stage.objects, api)
     if (failures.length > 0) {
       // Rights that somebody took away are given again before the next try.
@@ -309,7 +335,7 @@ function finish({ guard, logger, releases }: ReleaseServices, { runtime, entry }
   const untouched = plan.objects.length - applied.size
   logger.info({ release: runtime.name, version: bundle.version, digest: bundle.digest, ...counts, untouched }, 'applied a bundle')
   // What only an earlier version had is kept as it was until now; from here on nobody keeps it.
-  const wanted = new Set(plan.objects.map((planned) => planned.key))
+  const wanted = new Set(plan.objects.filter((planned) => !isHookJob(planned)).map((planned) => planned.key))
   for (const key of runtime.tracked.keys()) if (!wanted.has(key)) runtime.tracked.delete(key)
   releases.index(runtime)
   runtime.rollout = undefined

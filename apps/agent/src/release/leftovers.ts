@@ -29,7 +29,7 @@ const failedMaxMs = 60_000
 /** Deletes what an earlier version made and the present one does not have, once the present one is healthy, and no other wants it. */
 export const pruneLeftovers: Step = async (services, { runtime, entry, rolledBack, content, signal }) => {
   runtime.needsConsent = undefined
-  const all = runtime.inventory.filter((one) => !runtime.tracked.has(objectKey(entryRef(one))))
+  const all = runtime.inventory.filter((one) => !isKept(runtime, objectKey(entryRef(one))))
   // What holds data outlives a version that has yet to prove itself, and one that failed: the next may want it.
   const leftovers = rolledBack || runtime.trial !== undefined ? all.filter((one) => !isProtected(one)) : all
   if (leftovers.length === 0) return undefined
@@ -58,6 +58,11 @@ export const pruneLeftovers: Step = async (services, { runtime, entry, rolledBac
   const works = results.some(({ outcome }) => outcome === 'Deleting' || outcome === 'Failed')
   if (held.length === 0 || works) return patiently(services, runtime, pruneOf(content, remaining), pruning(results, moving), results)
   return { ...protectedWait(runtime, held), ready: standing.ready }
+}
+
+/** Whether the present version has it: its hooks' jobs say what ran. */
+function isKept({ tracked, hookJobs }: ReleaseRuntime, key: string): boolean {
+  return tracked.has(key) || hookJobs.has(key)
 }
 
 /** What stands for a prune: as soon as something of it is gone, it is another. */

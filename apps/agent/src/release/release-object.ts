@@ -193,6 +193,7 @@ export function statusOf(
     ...runtime.proof,
     ...(runtime.waitingFor === undefined ? {} : { waitingFor: runtime.waitingFor }),
     ...(runtime.breakGlass === undefined ? {} : { breakGlass: runtime.breakGlass }),
+    ...(runtime.hooks === undefined ? {} : { hooks: runtime.hooks }),
   }
 }
 

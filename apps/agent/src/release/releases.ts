@@ -50,13 +50,15 @@ export class Releases {
    * soon as the old one lets go, and never the old one's again.
    */
   index(runtime: ReleaseRuntime, letsGo: (holder: string, key: string) => boolean = () => false): void {
-    const { name, tracked } = runtime
-    this.#forget(name, (key) => !tracked.has(key))
-    for (const key of tracked.keys()) {
+    const { name, tracked, hookJobs } = runtime
+    const keys = [...tracked.keys(), ...hookJobs]
+    const kept = new Set(keys)
+    this.#forget(name, (key) => !kept.has(key))
+    for (const key of keys) {
       const keeper = this.ownerOf(key)
       if (keeper === undefined || keeper === runtime || !keeper.tracked.has(key) || letsGo(keeper.name, key)) this.#byObject.set(key, name)
     }
-    this.#objects.set(name, [...tracked.keys()])
+    this.#objects.set(name, keys)
   }
 
   /** What a release does not keep any more is another's that keeps it, or nobody's. */
@@ -102,6 +104,7 @@ export class Releases {
     runtime.rollback = status?.rollback
     runtime.waitingFor = status?.waitingFor
     runtime.breakGlass = status?.breakGlass
+    runtime.hooks = status?.hooks
     if (status?.drift !== undefined) runtime.drift = tallyOf(status.drift)
     runtime.history = status?.history ?? []
     runtime.reconciledAt = status?.reconciledAt

@@ -69,6 +69,7 @@ export function obeyRollback(
 export function putOnTrial({ runtime, entry, rolledBack }: ReleaseContext, now: Date): void {
   const key = keyOf(entry)
   if (rolledBack || runtime.held !== undefined || runtime.trial?.key === key) return
+  runtime.failedKey = undefined
   // One that was healthy when it was overtaken is the best that is known.
   runtime.good = runtime.candidate ?? runtime.good
   runtime.candidate = undefined
@@ -106,6 +107,8 @@ export function judge(services: ReleaseServices, context: ReleaseContext, outcom
   if (context.rolledBack) return goneBack(services, context, outcome)
   const { trial } = runtime
   const now = services.clock.now()
+  // A hook that has failed does not succeed by waiting.
+  if (outcome.reason === releaseReasons.hookFailed && runtime.held === undefined) return failed(services, context, outcome)
   if (trial === undefined || runtime.held !== undefined || trial.key !== keyOf(entry)) {
     if (outcome.ready && runtime.good?.key === keyOf(entry)) runtime.rollback = undefined
     return outcome
@@ -135,14 +138,15 @@ export function judge(services: ReleaseServices, context: ReleaseContext, outcom
 function failed({ clock, logger, tell }: ReleaseServices, context: ReleaseContext, outcome: Outcome): Outcome {
   const { runtime, entry } = context
   const { good } = runtime
-  const late = `Version ${entry.bundle.version} did not become healthy within ${limitsOf(entry).deadlineMs / 1000} s: ${outcome.message}`
+  const { version, digest } = entry.bundle
+  const why = whyItFailed(version, outcome.reason, limitsOf(entry))
   const stays = whyItStays(entry, good)
   if (good === undefined || stays !== undefined) {
-    const told: Outcome = { ...outcome, ready: false, reason: releaseReasons.progressDeadlineExceeded, message: `${late} ${stays}` }
-    if (runtime.outcome?.reason !== told.reason) tell(runtime, releaseReasons.progressDeadlineExceeded, told.message)
+    runtime.failedKey = keyOf(entry)
+    const told: Outcome = { ...outcome, ready: false, reason: why.reason, message: `${why.text} ${outcome.message} ${stays}` }
+    if (runtime.outcome?.reason !== told.reason) tell(runtime, told.reason, told.message)
     return told
   }
-  const { version, digest } = entry.bundle
   runtime.rollback = {
     key: keyOf(entry),
     from: { version, digest },
@@ -152,10 +156,23 @@ function failed({ clock, logger, tell }: ReleaseServices, context: ReleaseContex
     message: outcome.message.slice(0, 2000),
   }
   runtime.trial = undefined
-  const message = `${late} It goes back to version ${good.bundle.version}.`
+  const message = `${why.text} ${outcome.message} It goes back to version ${good.bundle.version}.`
   logger.warn({ release: runtime.name, from: digest, to: good.bundle.digest, reason: outcome.reason }, 'a version failed and is taken back')
-  tell(runtime, releaseReasons.progressDeadlineExceeded, message)
-  return { ready: false, reason: releaseReasons.progressDeadlineExceeded, message, requeueAfterMs: 0 }
+  tell(runtime, why.reason, message)
+  return { ready: false, reason: why.reason, message, requeueAfterMs: 0 }
+}
+
+/** In which way a version failed: a hook of it did, or its time was over. */
+function whyItFailed(
+  version: string,
+  reason: string,
+  { deadlineMs }: TrialLimits,
+): { readonly reason: ReleaseReason; readonly text: string } {
+  if (reason === releaseReasons.hookFailed) return { reason: releaseReasons.hookFailed, text: `Version ${version} failed:` }
+  return {
+    reason: releaseReasons.progressDeadlineExceeded,
+    text: `Version ${version} did not become healthy within ${deadlineMs / 1000} s:`,
+  }
 }
 
 /** Why a version that failed is not taken back; undefined where it is. */
@@ -168,14 +185,20 @@ function whyItStays(entry: ChannelRelease, good: GoodVersion | undefined): strin
   return same && good.shape === shapeOf(entry.settings) ? 'What was good before is the same, so there is nothing to go back to.' : undefined
 }
 
+/** Whether what a version wants run when it has failed did not come to its end. */
+export function awaitsFailureHooks({ hooks }: Pick<ReleaseRuntime, 'hooks'>, key: string): boolean {
+  return hooks?.key === key && hooks.onFailure !== undefined
+}
+
 /** How a release stands that was taken back: as the channel does not want it, however well it runs. */
-function goneBack({ tell }: ReleaseServices, { runtime, entry }: ReleaseContext, outcome: Outcome): Outcome {
+function goneBack({ tell }: ReleaseServices, { runtime, entry, wanted }: ReleaseContext, outcome: Outcome): Outcome {
   const { rollback, applied, complete } = runtime
   if (rollback === undefined || outcome.reason === releaseReasons.suspended) return outcome
   const told = rolledBackText(rollback, limitsOf(entry))
-  if (!complete || applied?.content !== contentOf(entry)) {
+  if (!complete || applied?.content !== contentOf(entry) || awaitsFailureHooks(runtime, keyOf(wanted))) {
     const message = `${told} It goes back to version ${rollback.to.version}: ${outcome.message}`
-    return { ...outcome, ready: false, reason: releaseReasons.progressDeadlineExceeded, message }
+    const { reason } = whyItFailed(rollback.from.version, rollback.reason, limitsOf(entry))
+    return { ...outcome, ready: false, reason, message }
   }
   const how = outcome.ready ? 'It is healthy.' : outcome.message
   const message = `${told} Version ${rollback.to.version} runs again. ${how} Another version, or other settings, are tried at once.`
@@ -184,6 +207,6 @@ function goneBack({ tell }: ReleaseServices, { runtime, entry }: ReleaseContext,
   return { ...outcome, ready: false, reason: releaseReasons.rolledBack, message }
 }
 
-function rolledBackText({ from, at, message }: Rollback, { deadlineMs }: TrialLimits): string {
-  return `Version ${from.version} did not become healthy within ${deadlineMs / 1000} s (until ${at}): ${message}`
+function rolledBackText({ from, at, reason, message }: Rollback, limits: TrialLimits): string {
+  return `${whyItFailed(from.version, reason, limits).text.slice(0, -1)} (until ${at}): ${message}`
 }

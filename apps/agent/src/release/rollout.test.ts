@@ -1,4 +1,4 @@
-import type { Health, Plan, PlannedObject } from '@muster/reconcile'
+import type { Health, HookEvent, Plan, PlannedObject } from '@muster/reconcile'
 import { describe, expect, it } from 'vitest'
 import type { LoadedBundle } from '../bundle-loader.ts'
 import type { Observed } from '../watches.ts'
@@ -12,8 +12,8 @@ const planned = (kind: string, name: string, wave: number): PlannedObject => {
 }
 
 const plan = (...objects: PlannedObject[]): Plan => ({ objects, failures: [], foreign: [] })
-const begin = (objects: Plan, same = false) =>
-  beginRollout({ content: 't', trust: 'x', bundle: {} as LoadedBundle, plan: objects, same, asked: false })
+const begin = (objects: Plan, same = false, hooks?: 'install' | 'upgrade') =>
+  beginRollout({ content: 't', trust: 'x', bundle: {} as LoadedBundle, plan: objects, same, asked: false }, hooks)
 
 /** A runtime whose first stages are applied, and what the watches saw of them. */
 function applied(objects: readonly PlannedObject[], health: Readonly<Record<string, Health>>) {
@@ -69,6 +69,25 @@ describe('a wave', () => {
     expect(waitsForWave(one.runtime, one.watches, rollout)).toMatchObject({ waitsFor: { names: ['Job shop/migrate'] } })
     const other = applied([job, claim], { migrate: healthy, data: pending })
     expect(waitsForWave(other.runtime, other.watches, rollout)).toBeUndefined()
+  })
+
+  it('has hooks around it: what they need and they themselves before, the others when all is healthy', () => {
+    const hooked = (name: string, event: HookEvent, weight = 0) => ({
+      ...planned('Job', name, 0),
+      hook: { events: [event], weight, deleteOn: [] },
+    })
+    const account = { ...planned('ServiceAccount', 'account', 0), hook: { events: ['before-upgrade' as const], weight: 0, deleteOn: [] } }
+    const [late, early, check] = [hooked('late', 'before-upgrade', 1), hooked('early', 'before-upgrade'), hooked('check', 'after-upgrade')]
+    const all = plan(late, db, account, web, check, early, hooked('first', 'before-install'))
+    const names = (hooks?: 'upgrade') =>
+      begin(all, false, hooks).stages.map(({ objects }) => objects.map(({ object }) => object.metadata.name))
+    expect(names('upgrade')).toEqual([['account'], ['early'], ['late'], ['db'], ['web'], ['check']])
+    expect(names()).toEqual([['db', 'account'], ['web']])
+    expect(
+      begin(all, false, 'upgrade')
+        .stages.at(-1)
+        ?.after.map(({ object }) => object.metadata.name),
+    ).toEqual(['db', 'account', 'web'])
   })
 
   it('is not waited for where the same content was applied whole before: it is put back at once', () => {

@@ -1,14 +1,23 @@
-import { releaseReasons } from '@muster/api'
-import { groupKind, type Health, nameOf, type PlannedObject, refOf, stagesOf, summarizeHealth } from '@muster/reconcile'
+import { type HookRecord, releaseReasons } from '@muster/api'
+import { groupKind, type Health, isHookJob, nameOf, type PlannedObject, refOf, stagesOf, summarizeHealth } from '@muster/reconcile'
 import type { Watches } from '../watches.ts'
 import { healthOf } from './assess.ts'
+import { type RolloutStage, withHooks } from './hooks.ts'
 import type { Outcome, ReleaseRuntime, Rollout } from './runtime.ts'
 
-/** What was applied whole before is put back all at once: there is nothing new in it that could wait for something. */
-export function beginRollout(of: Pick<Rollout, 'content' | 'trust' | 'bundle' | 'plan' | 'same' | 'asked'>): Rollout {
+/**
+ * What was applied whole before is put back all at once: there is nothing new in it that could wait for something, and nothing to run a hook for.
+ * @param hooks with which hooks it comes; without, none runs
+ */
+export function beginRollout(
+  of: Pick<Rollout, 'content' | 'trust' | 'bundle' | 'plan' | 'same' | 'asked'>,
+  hooks: HookRecord['of'] | undefined,
+): Rollout {
   const { plan, same } = of
-  const stages = same ? [] : stagesOf(plan.objects)
-  return { ...of, stages: stages.length > 0 ? stages : [{ wave: 0, objects: plan.objects, after: [] }], next: 0, applied: new Map() }
+  const objects = plan.objects.filter((planned) => !isHookJob(planned))
+  const cut = same ? [] : stagesOf(objects)
+  const stages = cut.length > 0 ? cut : [{ wave: 0, objects, after: [] }]
+  return { ...of, stages: hooks === undefined ? stages : withHooks(stages, plan, hooks), next: 0, applied: new Map() }
 }
 
 /** Watches tell of every change of what is waited for; this is for what says nothing. Milliseconds. */
@@ -32,10 +41,15 @@ export function waitsForWave(
   return {
     ready: false,
     reason: summary.state === 'Degraded' ? releaseReasons.degraded : releaseReasons.progressing,
-    message: `${stage.defined === true ? 'It waits until the kinds that it defines are served' : `Wave ${stage.wave} waits until what comes before it is healthy`}. ${summary.message}`,
+    message: `${untilWhat(stage)}. ${summary.message}`,
     waitsFor: { what: 'Wave', names },
     requeueAfterMs: lookAgainMs,
   }
+}
+
+function untilWhat({ defined, hook, wave }: RolloutStage): string {
+  if (defined === true) return 'It waits until the kinds that it defines are served'
+  return `${hook === undefined ? `Wave ${wave}` : `Hook ${hook}`} waits until what comes before it is healthy`
 }
 
 const notApplied: Health = { state: 'Progressing', reason: 'Missing', message: 'It was not applied yet.' }

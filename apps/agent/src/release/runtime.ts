@@ -3,6 +3,7 @@ import type {
   BreakGlassRecord,
   CustomizationReport,
   GoodVersion,
+  HookRecord,
   InventoryEntry,
   Release,
   ReleaseHistoryEntry,
@@ -14,7 +15,7 @@ import type {
   WaitingFor,
 } from '@muster/api'
 import type { KubeObject } from '@muster/kube'
-import { type Applied, HealthRules, type Plan, type PlannedObject, type Stage, type Trial } from '@muster/reconcile'
+import { type Applied, HealthRules, type Plan, type PlannedObject, type Trial } from '@muster/reconcile'
 import type { ChannelRelease } from '@muster/trust'
 import { openOf } from '../break-glass/standing.ts'
 import type { LoadedBundle } from '../bundle-loader.ts'
@@ -22,6 +23,7 @@ import type { Fight } from '../corrections.ts'
 import { type DriftPolicy, driftPolicyOf } from './drift-policy.ts'
 import { type Difference, type DriftTally, shownDrift } from './drift-tally.ts'
 import type { Wishes } from './handover.ts'
+import type { RolloutStage } from './hooks.ts'
 import type { Obeyed, Suspension } from './obey.ts'
 import type { FailedTry } from './patience.ts'
 
@@ -139,7 +141,7 @@ export interface Rollout {
   readonly same: boolean
   /** Somebody asked for it: what seems to be as it should be is applied all the same. */
   readonly asked: boolean
-  readonly stages: readonly Stage<PlannedObject>[]
+  readonly stages: readonly RolloutStage[]
   /** Index of the stage that comes next. */
   next: number
   readonly applied: Map<string, Applied>
@@ -195,6 +197,12 @@ export class ReleaseRuntime {
   rollback: Rollback | undefined
   /** The digest that was last found ready. */
   readyDigest: string | undefined
+  /** Keys of the jobs that hooks of what is being applied, or was, may make. */
+  hookJobs: ReadonlySet<string> = new Set()
+  /** What became of these. */
+  hooks: HookRecord | undefined
+  /** The version that has failed and stays, see `keyOf`. */
+  failedKey: string | undefined
   waitingFor: WaitingFor | undefined
   #waited: WaitingFor | undefined
   drift: DriftTally = { corrected: 0 }
@@ -314,6 +322,7 @@ export class ReleaseRuntime {
     this.applied = undefined
     this.complete = false
     this.rollout = undefined
+    this.hookJobs = new Set()
   }
 
   /**

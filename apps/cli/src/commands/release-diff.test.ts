@@ -32,7 +32,9 @@ describe('the difference that a version would make', () => {
       preview('Refused', undefined, object('Service', 'api', {}), { code: 'Conflict', message: 'manager "operator" owns .spec.type' }),
       preview('Same', object('ConfigMap', 'same', {}), object('ConfigMap', 'same', {})),
     ]
-    expect(releaseDiffText({ name: 'shop', cluster: 'alpha', from: '1.0.0', to: '1.1.0', objects })).toBe(
+    expect(
+      releaseDiffText({ name: 'shop', cluster: 'alpha', from: '1.0.0', to: '1.1.0', objects, hooks: ['before-upgrade Job shop/migrate'] }),
+    ).toBe(
       [
         'shop in alpha: 1.0.0 → 1.1.0',
         '  ~ Deployment shop/web',
@@ -43,6 +45,7 @@ describe('the difference that a version would make', () => {
         '  ± Service shop/db (deleted and made again: it cannot be changed like this)',
         '  - ConfigMap shop/past (removed once the new version is healthy)',
         '  ! Service shop/api (Conflict: manager "operator" owns .spec.type)',
+        '  > before-upgrade Job shop/migrate (a hook: it runs once for this)',
         '  1 object stays as it is.',
       ].join('\n'),
     )
@@ -56,6 +59,7 @@ describe('the difference that a version would make', () => {
       from: '1',
       to: '1',
       objects: [preview('Changed', secret('b25l'), secret('dHdv'))],
+      hooks: [],
     })
     expect(text).toContain('data.password: changed')
     expect(text).not.toMatch(/b25l|dHdv/)

@@ -2,7 +2,7 @@ import { apiVersion, type Cluster, type Placement, type Release } from '@muster/
 import { fieldChanges, fieldText, type ReadBundle } from '@muster/bundle'
 import type { ReleaseView } from '@muster/fleet'
 import type { KubeClient, KubeObject } from '@muster/kube'
-import { nameOf, type Preview, planRelease, previewPlan, withoutCounts } from '@muster/reconcile'
+import { hookJobsAt, nameOf, type Preview, planRelease, previewPlan, refOf, withoutCounts } from '@muster/reconcile'
 import type { OpenOptions } from '../artifact.ts'
 import { printable, readNamedBundle } from '../bundles.ts'
 import { type Context, clientOf, withCluster } from '../context.ts'
@@ -43,6 +43,8 @@ export interface ClusterDiff {
   readonly from: string | undefined
   readonly to: string
   readonly objects: readonly Preview[]
+  /** Hooks that would run for it, in their order: `before-upgrade Job shop/migrate`. */
+  readonly hooks: readonly string[]
 }
 
 async function diffOf(
@@ -74,7 +76,10 @@ async function diffOf(
     const last = new Map(before?.objects.map(({ key, object }) => [key, object]))
     const takeOver = { adopt, takeFrom: conflicts?.takeFrom ?? [] }
     const objects = await previewPlan(client, plan, { release: name, inventory, takeOver, last: (key) => last.get(key), signal })
-    return { name, cluster, from: release?.status?.appliedVersion, to: bundle.config.version, objects }
+    const from = release?.status?.appliedVersion
+    const moments = from === undefined ? (['before-install', 'after-install'] as const) : (['before-upgrade', 'after-upgrade'] as const)
+    const hooks = moments.flatMap((event) => hookJobsAt(plan.objects, event).map(({ object }) => `${event} ${nameOf(refOf(object))}`))
+    return { name, cluster, from, to: bundle.config.version, objects, hooks }
   } finally {
     client.close()
   }
@@ -154,7 +159,7 @@ const words: Partial<Record<Preview['what'], string>> = {
 const fieldsShown = 30
 
 /** A difference for people: what is long is cut; the data has all of it. */
-export function releaseDiffText({ name, cluster, from, to, objects }: ClusterDiff): string {
+export function releaseDiffText({ name, cluster, from, to, objects, hooks }: ClusterDiff): string {
   const different = objects.filter(({ what }) => what !== 'Same')
   const same = objects.length - different.length
   const title = `${name} in ${cluster}: ${from === undefined ? to : from === to ? `${to}, as it runs` : `${from} → ${to}`}`
@@ -162,6 +167,7 @@ export function releaseDiffText({ name, cluster, from, to, objects }: ClusterDif
   return [
     title,
     ...different.flatMap(objectText),
+    ...hooks.map((hook) => `  > ${hook} (a hook: it runs once for this)`),
     ...(same === 0 ? [] : [`  ${same === 1 ? '1 object stays as it is' : `${same} objects stay as they are`}.`]),
   ].join('\n')
 }

@@ -57,6 +57,7 @@ const waits: Readonly<Record<ReleaseReason, RegExp>> = {
   Progressing: /not all healthy yet\. The message/,
   Degraded: /says of itself that it failed/,
   ApplyFailed: /API server refused an object/,
+  HookFailed: /job that runs before or after the version has failed/,
   NotGranted: /may not have everything that is in it/,
   TooLarge: /more objects than the cluster can list/,
   GrantEnded: /A grant of the tenant/,

@@ -76,7 +76,7 @@ describe('a chart', () => {
           parameters: [{ name: 'replicas', type: 'integer', default: 1, value: 3, description: 'how many' }],
         },
       ],
-      hooks: [{ component: 'app', object: 'ConfigMap a', events: ['pre-install'] }],
+      hooks: [{ component: 'app', object: 'ConfigMap a', events: ['before-install'] }],
       leftOut: [{ component: 'app', from: 'app/templates/tests/test.yaml', why: 'a test hook' }],
     })
     expect((await readBundle(target, descriptor)).config).toEqual(config)

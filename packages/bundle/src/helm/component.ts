@@ -2,13 +2,13 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { BundleError } from '../errors.ts'
-import type { BundleChart, BundleHook, LeftOut } from '../format.ts'
+import type { BundleChart, LeftOut } from '../format.ts'
 import { limits } from '../limits.ts'
 import { inOrder, type ManifestObject, parseManifests } from '../manifests.ts'
-import { describeObject, type KubeObjectLike } from '../object.ts'
+import type { KubeObjectLike } from '../object.ts'
 import type { HelmSource } from '../source.ts'
 import type { Chart } from './chart.ts'
-import { mapHook } from './hooks.ts'
+import { mapHook } from './helm-hooks.ts'
 import { documentValues } from './parameters.ts'
 import type { RenderHelm } from './render.ts'
 
@@ -16,7 +16,6 @@ export interface ChartComponent {
   /** CRDs first, then by identity. */
   readonly objects: readonly ManifestObject[]
   readonly chart: BundleChart
-  readonly hooks: readonly BundleHook[]
   readonly leftOut: readonly LeftOut[]
 }
 
@@ -40,18 +39,13 @@ export interface ChartOptions {
 export async function renderChart(options: ChartOptions): Promise<ChartComponent> {
   const { component, helm, chart } = options
   const kept: ManifestObject[] = []
-  const hooks: BundleHook[] = []
   const leftOut: LeftOut[] = []
   for (const { from, entries } of await renderSections(options)) {
     for (const entry of entries) {
       const hook = mapHook(entry.object, entry.where)
       if (hook === undefined) kept.push(entry)
       else if (hook.kind === 'left out') leftOut.push({ component, from, why: hook.why })
-      else {
-        kept.push({ ...entry, object: hook.object })
-        const { events, weight } = hook
-        hooks.push({ component, object: describeObject(entry.object), events, ...(weight === undefined ? {} : { weight }) })
-      }
+      else kept.push({ ...entry, object: hook.object })
     }
   }
   const { values, release, namespace, kubeVersion } = helm
@@ -67,7 +61,6 @@ export async function renderChart(options: ChartOptions): Promise<ChartComponent
       kubeVersion,
       ...documentValues(chart, values),
     },
-    hooks: hooks.sort((a, b) => (a.object < b.object ? -1 : a.object > b.object ? 1 : 0)),
     leftOut: unique(leftOut),
   }
 }

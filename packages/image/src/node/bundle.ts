@@ -35,7 +35,10 @@ export async function bundleEntry(options: { entry: string; appDir: string }, co
     format: 'esm',
     keepNames: true,
     legalComments: 'none',
-    charset: 'utf8',
+    // Node keeps the source in memory: two bytes for each character where one is not ASCII, and what only people read counts too.
+    charset: 'ascii',
+    minifyWhitespace: true,
+    minifySyntax: true,
     banner: { js: banner },
     define: { __filename: '__musterFilename', __dirname: '__musterDirname' },
     logLevel: 'silent',

@@ -46,9 +46,7 @@ export function keyHint(publicKey: string): string {
 }
 
 function fingerprint(publicKey: string): Buffer {
-  return createHash('sha256')
-    .update(readPublicKey(publicKey).export({ type: 'spki', format: 'der' }))
-    .digest()
+  return readOnce(publicKey).fingerprint
 }
 
 /** ECDSA over SHA-256 with a P-256 key, as a DER sequence: what channels and roots are signed with. @throws TrustError `KeyUnreadable`, `KeyNotAllowed` */
@@ -63,9 +61,9 @@ export function signWith(key: KeyObject, data: Uint8Array): Buffer {
 
 /** Whether `signature` (DER; of RSA, PKCS#1 v1.5) over `data` was made with the private half of `publicKey` (PEM). */
 export function verifyBytes(data: Uint8Array, publicKey: string, signature: Uint8Array): boolean {
-  const key = readPublicKey(publicKey)
+  const { key, kind } = readOnce(publicKey)
   try {
-    return verify(hashes[kindOf(key)], data, key, signature)
+    return verify(hashes[kind], data, key, signature)
   } catch {
     return false // not in the form of a signature
   }
@@ -76,7 +74,37 @@ export function verifyBytes(data: Uint8Array, publicKey: string, signature: Uint
  * @throws TrustError `KeyUnreadable`, `KeyNotAllowed`
  */
 export function readPublicKey(pem: string): KeyObject {
-  const key = refusing(
+  return readOnce(pem).key
+}
+
+interface ReadKey {
+  readonly key: KeyObject
+  readonly kind: KeyKind
+  readonly fingerprint: Buffer
+}
+
+/** Keys that were read, by their PEM: the same few vouch for all that is verified. */
+const readKeys = new Map<string, ReadKey>()
+const mostReadKeys = 64
+
+function readOnce(pem: string): ReadKey {
+  const known = readKeys.get(pem)
+  if (known !== undefined) return known
+  const key = parsePublicKey(pem)
+  const made = {
+    key,
+    kind: kindOf(key),
+    fingerprint: createHash('sha256')
+      .update(key.export({ type: 'spki', format: 'der' }))
+      .digest(),
+  }
+  if (readKeys.size >= mostReadKeys) readKeys.clear()
+  readKeys.set(pem, made)
+  return made
+}
+
+function parsePublicKey(pem: string): KeyObject {
+  return refusing(
     'KeyUnreadable',
     'The public key is not SPKI in PEM, or it is damaged. Give the file that "cosign public-key" or Muster wrote.',
     () => {
@@ -85,8 +113,6 @@ export function readPublicKey(pem: string): KeyObject {
       return createPublicKey(pem)
     },
   )
-  kindOf(key)
-  return key
 }
 
 function readPrivateKey(pem: string): KeyObject {

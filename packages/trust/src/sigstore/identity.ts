@@ -53,7 +53,7 @@ function patternOf(source: string): Pattern {
 /** A name from outside, fit for a message: short, and nothing in it that a terminal would obey or an eye would misread. */
 export function shown(name: string): string {
   return JSON.stringify(name.length > 200 ? `${name.slice(0, 200)}…` : name).replaceAll(
-    /[^\x20-\x7e…]/gu,
+    /[^\x20-\x7e\u2026]/gu,
     (character) => `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`,
   )
 }

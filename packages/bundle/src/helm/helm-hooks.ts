@@ -1,26 +1,23 @@
 import { BundleError } from '../errors.ts'
+import { deletePolicies, hookAnnotations } from '../hooks.ts'
 import type { KubeObjectLike } from '../object.ts'
 
 /** What a hook of Helm becomes. */
-export type Hook =
-  | { readonly kind: 'kept'; readonly object: KubeObjectLike; readonly events: readonly string[]; readonly weight?: number }
-  | { readonly kind: 'left out'; readonly why: string }
+export type Hook = { readonly kind: 'kept'; readonly object: KubeObjectLike } | { readonly kind: 'left out'; readonly why: string }
 
 const helmHook = 'helm.sh/hook'
-/** On an object of a bundle: when Helm would run it, and what it says beside that. */
-export const hookAnnotations = {
-  events: 'muster.dev/hook',
-  weight: 'muster.dev/hook-weight',
-  deletion: 'muster.dev/hook-delete-policy',
-} as const
-
 /** What a release that is brought to a state, and kept there, goes through. */
-const kept: ReadonlySet<string> = new Set(['pre-install', 'post-install', 'pre-upgrade', 'post-upgrade'])
+const kept: ReadonlyMap<string, string> = new Map([
+  ['pre-install', 'before-install'],
+  ['post-install', 'after-install'],
+  ['pre-upgrade', 'before-upgrade'],
+  ['post-upgrade', 'after-upgrade'],
+])
 const tests: ReadonlySet<string> = new Set(['test', 'test-success', 'test-failure'])
 const away: ReadonlySet<string> = new Set(['pre-delete', 'post-delete', 'pre-rollback', 'post-rollback'])
 
 /**
- * Hooks of installing and upgrading stay, their annotations completed by our own; tests, and what would run when a release goes or is
+ * Hooks of installing and upgrading stay, with annotations of our own (`pre-install` is our `before-install`); tests, and what would run when a release goes or is
  * rolled back, are left out: as ordinary objects they would run at once.
  * @returns undefined for an object that is no hook
  * @throws BundleError `ManifestInvalid` for an event that Helm does not know
@@ -39,7 +36,7 @@ export function mapHook(object: KubeObjectLike, where: string): Hook | undefined
   if (unknown !== undefined || events.length === 0) {
     throw new BundleError('ManifestInvalid', `${where} has the annotation ${helmHook}: "${text.slice(0, 100)}", which is no hook of Helm.`)
   }
-  const staying = events.filter((event) => kept.has(event)).sort()
+  const staying = events.flatMap((event) => kept.get(event) ?? []).sort()
   if (staying.length === 0) {
     return {
       kind: 'left out',
@@ -47,18 +44,19 @@ export function mapHook(object: KubeObjectLike, where: string): Hook | undefined
     }
   }
   const weight = weightOf(annotations[`${helmHook}-weight`], where)
-  const deletion = annotations[`${helmHook}-delete-policy`]
+  const deletion = deletionOf(annotations[`${helmHook}-delete-policy`], where)
   const added = {
     [hookAnnotations.events]: staying.join(','),
     ...(weight === undefined ? {} : { [hookAnnotations.weight]: String(weight) }),
     ...(deletion === undefined ? {} : { [hookAnnotations.deletion]: deletion }),
   }
-  return {
-    kind: 'kept',
-    object: { ...object, metadata: { ...object.metadata, annotations: { ...annotations, ...added } } },
-    events: staying,
-    ...(weight === undefined ? {} : { weight }),
-  }
+  return { kind: 'kept', object: { ...object, metadata: { ...object.metadata, annotations: { ...annotations, ...added } } } }
+}
+
+function deletionOf(text: string | undefined, where: string): string | undefined {
+  const policies = text?.split(',').map((policy) => policy.trim())
+  if (policies === undefined || policies.every((policy) => deletePolicies.has(policy))) return policies?.join(',')
+  throw new BundleError('ManifestInvalid', `${where} has a ${helmHook}-delete-policy that is none of Helm: "${text?.slice(0, 100)}".`)
 }
 
 function weightOf(text: string | undefined, where: string): number | undefined {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { mapHook } from './hooks.ts'
+import { mapHook } from './helm-hooks.ts'
 
 const job = (annotations?: Record<string, string>) => ({
   apiVersion: 'batch/v1',
@@ -14,13 +14,11 @@ describe("a hook of Helm's", () => {
       hook('post-install, pre-upgrade,test', { 'helm.sh/hook-weight': '-5', 'helm.sh/hook-delete-policy': 'hook-succeeded' }),
     ).toMatchObject({
       kind: 'kept',
-      events: ['post-install', 'pre-upgrade'],
-      weight: -5,
       object: {
         metadata: {
           annotations: {
             'helm.sh/hook': 'post-install, pre-upgrade,test',
-            'muster.dev/hook': 'post-install,pre-upgrade',
+            'muster.dev/hook': 'after-install,before-upgrade',
             'muster.dev/hook-weight': '-5',
             'muster.dev/hook-delete-policy': 'hook-succeeded',
           },
@@ -40,6 +38,7 @@ describe("a hook of Helm's", () => {
     expect(() => hook('sometimes')).toThrow('a.yaml')
     expect(() => hook('')).toThrow('no hook of Helm')
     expect(() => hook('pre-install', { 'helm.sh/hook-weight': 'heavy' })).toThrow('weight')
+    expect(() => hook('pre-install', { 'helm.sh/hook-delete-policy': 'never' })).toThrow('delete-policy')
   })
 
   it('is none where there is no annotation', () => {

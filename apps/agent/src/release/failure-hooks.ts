@@ -1,0 +1,50 @@
+import { hookJobsAt, isHookJob } from '@muster/reconcile'
+import { BundleRefusal } from '../bundle-loader.ts'
+import { codeOf, messageOf } from '../error.ts'
+import type { ReleaseContext, ReleaseServices, Step } from './context.ts'
+import { actFor } from './grant.ts'
+import { runHook } from './hooks.ts'
+import { planOf, verified } from './install.ts'
+import { awaitsFailureHooks, keyOf } from './rollback.ts'
+import { contentOf, type Outcome } from './runtime.ts'
+
+/** Runs what a version that has failed wants run then: once, and before anything is taken back. Whatever comes of it, the way goes on. */
+export const runFailureHooks: Step = async (services, context) => {
+  const { runtime, entry, wanted, rolledBack, signal } = context
+  const failed = rolledBack ? wanted : entry
+  const key = keyOf(failed)
+  if (!awaitsFailureHooks(runtime, key)) return undefined
+  if (!rolledBack && runtime.failedKey !== key) return undefined
+  try {
+    const outcome = await run(services, { ...context, entry: failed })
+    if (outcome !== undefined) return outcome
+  } catch (error) {
+    if (signal.aborted) throw signal.reason
+    if (!(error instanceof BundleRefusal)) throw error
+    services.logger.warn({ release: runtime.name, code: codeOf(error), reason: messageOf(error) }, 'hooks of a failure cannot be run')
+  }
+  if (runtime.hooks !== undefined) {
+    const { onFailure: _ran, ...rest } = runtime.hooks
+    runtime.hooks = rest
+  }
+  return undefined
+}
+
+async function run(services: ReleaseServices, context: ReleaseContext): Promise<Outcome | undefined> {
+  const { runtime, entry } = context
+  const bundle = await verified(services, context, entry.bundle, true)
+  const plan = await planOf(services, context, bundle)
+  // While they run, it is their jobs that are looked at.
+  runtime.hookJobs = new Set(plan.objects.filter(isHookJob).map(({ key }) => key))
+  services.releases.index(runtime)
+  const api = actFor(services, context, { version: bundle.version, content: contentOf(entry) }, plan)
+  if ('reason' in api) {
+    services.logger.warn({ release: runtime.name, reason: api.message }, 'hooks of a failure cannot be run')
+    return undefined
+  }
+  for (const planned of hookJobsAt(plan.objects, 'on-failure')) {
+    const outcome = await runHook(services, context, { planned, event: 'on-failure', api })
+    if (outcome !== undefined) return outcome
+  }
+  return undefined
+}
