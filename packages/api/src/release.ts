@@ -57,7 +57,16 @@ const spec = z.object({
    * this content was applied.
    */
   planned: z
-    .array(z.object({ apiVersion: z.string(), kind: z.string(), namespace: z.string().optional(), names: z.array(z.string()).max(20_000) }))
+    .array(
+      z.object({
+        apiVersion: z.string(),
+        kind: z.string(),
+        namespace: z.string().optional(),
+        /** Where it is not 0: what a crash leaves goes in the order in which it would have gone. */
+        wave: z.int().optional(),
+        names: z.array(z.string()).max(20_000),
+      }),
+    )
     .max(4_096)
     .optional(),
   /** How its objects may go, as its placement says: kept here, since the channel does not say it any more when they are to. */
