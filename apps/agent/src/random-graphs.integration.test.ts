@@ -116,7 +116,8 @@ async function live(): Promise<Map<string, KubeObject>[]> {
       const labelSelector = kind.kind === 'Release' ? undefined : 'muster.dev/release'
       return (await client.list({ ...kind, labelSelector })).items
     } catch (error) {
-      if (isKubeError(error, 'UnknownKind') || isKubeError(error, 'NotFound')) return []
+      // A definition that comes or goes just now is not served everywhere at once.
+      if (isKubeError(error, 'UnknownKind') || isKubeError(error, 'NotFound') || isKubeError(error, 'BadResponse')) return []
       throw error
     }
   })
