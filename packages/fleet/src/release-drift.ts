@@ -1,5 +1,4 @@
-import type { DriftMode, LeftToOthers, ReleaseReport } from '@muster/api'
-import type { ReleaseView } from './release-view.ts'
+import type { DriftMode, LeftToOthers, Release, ReleaseReport } from '@muster/api'
 
 /** What is done about drift of a release, and what there was of it. */
 export interface ReleaseDrift {
@@ -13,7 +12,13 @@ export interface ReleaseDrift {
 }
 
 /** By the cluster's own word where it is there, else by the last report. */
-export function driftOf({ release, report }: Pick<ReleaseView, 'release' | 'report'>): ReleaseDrift {
+export function driftOf({
+  release,
+  report,
+}: {
+  readonly release?: Release | undefined
+  readonly report?: ReleaseReport | undefined
+}): ReleaseDrift {
   const own = release?.status?.drift
   const mode = own?.mode ?? report?.drift?.mode
   return {

@@ -20,12 +20,7 @@ import {
 import type { ReleaseContext, ReleaseServices } from './context.ts'
 import { lastWords } from './last-words.ts'
 import { keyOf } from './rollback.ts'
-import type { Outcome } from './runtime.ts'
-
-/** A stage of a rollout, or one job that must succeed before the next. */
-export interface RolloutStage extends Stage<PlannedObject> {
-  readonly hook?: HookEvent
-}
+import type { Outcome, RolloutStage } from './runtime.ts'
 
 /** The watch on jobs tells of every change; this is for what says nothing. Milliseconds. */
 const lookAgainMs = 10_000

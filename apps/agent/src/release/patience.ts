@@ -1,14 +1,4 @@
-import type { Outcome } from './runtime.ts'
-
-/** A try that failed. It is not repeated before its time, however often something else of the release changes meanwhile. */
-export interface FailedTry {
-  /** What was tried. */
-  readonly of: string
-  /** How often in a row. */
-  readonly times: number
-  readonly untilMs: number
-  readonly outcome: Outcome
-}
+import type { FailedTry, Outcome } from './runtime.ts'
 
 /** How a release stands that has to wait with this before it is tried again; nothing when it may be. */
 export function tooEarly(failed: FailedTry | undefined, of: string, now: Date): Outcome | undefined {

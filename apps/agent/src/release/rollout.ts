@@ -2,8 +2,8 @@ import { type HookRecord, releaseReasons } from '@muster/api'
 import { groupKind, type Health, isHookJob, nameOf, type PlannedObject, refOf, stagesOf, summarizeHealth } from '@muster/reconcile'
 import type { Watches } from '../watches.ts'
 import { healthOf } from './assess.ts'
-import { type RolloutStage, withHooks } from './hooks.ts'
-import type { Outcome, ReleaseRuntime, Rollout } from './runtime.ts'
+import { withHooks } from './hooks.ts'
+import type { Outcome, ReleaseRuntime, Rollout, RolloutStage } from './runtime.ts'
 
 /**
  * What was applied whole before is put back all at once: there is nothing new in it that could wait for something, and nothing to run a hook for.

@@ -15,7 +15,7 @@ import type {
   WaitingFor,
 } from '@muster/api'
 import type { KubeObject } from '@muster/kube'
-import { type Applied, HealthRules, type Plan, type PlannedObject, type Trial } from '@muster/reconcile'
+import { type Applied, HealthRules, type HookEvent, type Plan, type PlannedObject, type Stage, type Trial } from '@muster/reconcile'
 import type { ChannelRelease } from '@muster/trust'
 import { openOf } from '../break-glass/standing.ts'
 import type { LoadedBundle } from '../bundle-loader.ts'
@@ -23,9 +23,7 @@ import type { Fight } from '../corrections.ts'
 import { type DriftPolicy, driftPolicyOf } from './drift-policy.ts'
 import { type Difference, type DriftTally, shownDrift } from './drift-tally.ts'
 import type { Wishes } from './handover.ts'
-import type { RolloutStage } from './hooks.ts'
 import type { Obeyed, Suspension } from './obey.ts'
-import type { FailedTry } from './patience.ts'
 
 const maxFightsTold = 5
 const maxRollbackMessage = 512
@@ -66,6 +64,16 @@ export function waitingSince(before: WaitingFor | undefined, waits: Waiting | un
   const names = waits.names.slice(0, maxNamed)
   const goesOn = before !== undefined && before.what === waits.what && names.some((name) => before.names.includes(name))
   return { what: waits.what, names, since: goesOn ? before.since : now.toISOString() }
+}
+
+/** A try that failed. It is not repeated before its time, however often something else of the release changes meanwhile. */
+export interface FailedTry {
+  /** What was tried. */
+  readonly of: string
+  /** How often in a row. */
+  readonly times: number
+  readonly untilMs: number
+  readonly outcome: Outcome
 }
 
 /** An object that is kept as signed. */
@@ -124,6 +132,11 @@ export interface AppliedContent {
   readonly signedBy: readonly string[]
   /** By which publishers and policies it was verified. */
   readonly trust: string
+}
+
+/** A stage of a rollout, or one job that must succeed before the next. */
+export interface RolloutStage extends Stage<PlannedObject> {
+  readonly hook?: HookEvent
 }
 
 /**
