@@ -1,7 +1,7 @@
 import { dependencyCycle, releaseReasons } from '@muster/api'
 import type { ChannelContent } from '@muster/trust'
 import type { ReleaseServices, Step } from './context.ts'
-import { ranBefore } from './install.ts'
+import { ranBefore } from './release-bundle.ts'
 import { contentOf } from './runtime.ts'
 
 /** Whatever is waited for asks again by itself: this is for what was missed. Milliseconds. */

@@ -4,7 +4,7 @@ import { codeOf, messageOf } from '../error.ts'
 import type { ReleaseContext, ReleaseServices, Step } from './context.ts'
 import { actFor } from './grant.ts'
 import { runHook } from './hooks.ts'
-import { planOf, verified } from './install.ts'
+import { planOf, verified } from './release-bundle.ts'
 import { awaitsFailureHooks, keyOf } from './rollback.ts'
 import { contentOf, type Outcome } from './runtime.ts'
 

@@ -1,43 +1,20 @@
-import { type InventoryEntry, type ReleaseReason, releaseReasons } from '@muster/api'
-import {
-  type Applied,
-  applyPlan,
-  type ClusterApi,
-  entryOf,
-  entryRef,
-  fieldManager,
-  guardLabel,
-  inventoryWith,
-  isHookJob,
-  isProtected,
-  nameOf,
-  type ObjectFailure,
-  objectKey,
-  ownedValuesHash,
-  type Plan,
-  type PlannedObject,
-  planRelease,
-  refOf,
-  subtractInventory,
-  unionInventory,
-} from '@muster/reconcile'
-import { TrustError } from '@muster/trust'
-import { BundleRefusal, type LoadedBundle, loadBundle, refusalOf, type WantedBundle } from '../bundle-loader.ts'
+import { type ReleaseReason, releaseReasons } from '@muster/api'
+import { type ClusterApi, inventoryWith, isHookJob, nameOf, type ObjectFailure, type Plan, subtractInventory } from '@muster/reconcile'
+import { BundleRefusal, type LoadedBundle } from '../bundle-loader.ts'
 import { backoffMs } from '../clock.ts'
 import { codeOf, messageOf } from '../error.ts'
-import { judgementOf } from '../watches.ts'
+import { applyStage } from './apply-stage.ts'
 import type { ReleaseContext, ReleaseServices, Step } from './context.ts'
-import { customized } from './customize.ts'
 import { actFor } from './grant.ts'
 import { isRefusal } from './handover.ts'
 import { beginHooks, hookFailed, runHook } from './hooks.ts'
-import { isAsApplied, lastObjects } from './last-applied.ts'
 import { timesOf, tooEarly } from './patience.ts'
 import { recheck } from './recheck.ts'
+import { planOf, ranBefore, verified } from './release-bundle.ts'
 import { bearsGeneration } from './release-object.ts'
 import { entryOfGood, putOnTrial } from './rollback.ts'
 import { beginRollout, waitsForWave } from './rollout.ts'
-import { contentOf, type LastApplied, type Outcome, type Rollout, type Tracked } from './runtime.ts'
+import { contentOf, type Outcome, type Rollout } from './runtime.ts'
 import { tooLarge } from './size.ts'
 import { waitsForChannel } from './stale.ts'
 import { takeOver, takeWishes, withoutMoved } from './wishes.ts'
@@ -47,9 +24,6 @@ const unreachableAgainMs = 5_000
 const applyBackoff = { baseMs: 1_000, maxMs: 60_000 }
 /** An object that is refused for its content may pass when something else changed, such as a quota. */
 const refusedObjectAgainMs = 60_000
-
-/** How long a definition that comes back may take until it is served, in milliseconds. */
-const servedAgainMs = 2_000
 
 /** Brings the release to the bundle that the channel wants, when it is not there yet. */
 export const install: Step = async (services, context) => {
@@ -88,16 +62,6 @@ const keptMeanwhile: ReadonlySet<ReleaseReason> = new Set<ReleaseReason>([
   releaseReasons.tooLarge,
   releaseReasons.hookFailed,
 ])
-
-/** Whether this very bundle was applied whole before: to apply it again, such as after a restart, is nothing new. */
-export function ranBefore({ runtime, entry, rolledBack }: Pick<ReleaseContext, 'runtime' | 'entry' | 'rolledBack'>): boolean {
-  if (rolledBack) return true
-  const { applied, remembered, held, history } = runtime
-  // The site goes back to what it had: nothing new comes from a channel.
-  if (held?.digest === entry.bundle.digest && history.some(({ digest }) => digest === held.digest)) return true
-  if (applied !== undefined) return applied.digest === entry.bundle.digest && applied.namespace === entry.namespace
-  return remembered?.digest === entry.bundle.digest
-}
 
 function refused(error: BundleRefusal): Outcome {
   const requeueAfterMs = error.reason === releaseReasons.registryUnreachable ? unreachableAgainMs : refusedAgainMs
@@ -139,31 +103,6 @@ const waitsForPolicies: Outcome = {
   requeueAfterMs: policiesAgainMs,
 }
 
-/** @param runs it was applied before: its age is no ground to refuse it, since what an accepted channel brought stays */
-export async function verified(
-  services: ReleaseServices,
-  context: ReleaseContext,
-  wanted: WantedBundle,
-  runs: boolean,
-): Promise<LoadedBundle> {
-  const { trust, source, clock, loads } = services
-  const { content, runtime, signal } = context
-  try {
-    const effective = await trust.policy(content)
-    const policy = effective && { effective, now: clock.now(), refuseOld: !runs, source }
-    const { repository, version, digest } = wanted
-    const key = JSON.stringify([repository, version, digest, runs, trust.key(content)])
-    const bundle = await loads.load(
-      { release: runtime.name, version, key },
-      (stop) => loadBundle(source(repository), wanted, { publishers: content.publishers, policy }, stop),
-      signal,
-    )
-    return await customized(services, context, bundle, runs)
-  } catch (error) {
-    throw error instanceof TrustError ? refusalOf(error) : error
-  }
-}
-
 /** Reads what a release wants that waits for others, so that they know what becomes of objects which move between them. */
 export async function foresee(services: ReleaseServices, context: ReleaseContext): Promise<void> {
   const { runtime, entry, content, expiredAt, signal } = context
@@ -176,21 +115,6 @@ export async function foresee(services: ReleaseServices, context: ReleaseContext
     if (signal.aborted) throw signal.reason
     if (error instanceof BundleRefusal && isRefusal(error.reason)) runtime.settled = content.generation
   }
-}
-
-export async function planOf(
-  { client, cluster, watches }: ReleaseServices,
-  { runtime, entry, signal }: ReleaseContext,
-  bundle: LoadedBundle,
-): Promise<Plan> {
-  return planRelease(client, bundle.objects, {
-    release: runtime.name,
-    namespace: bundle.namespace ?? entry.namespace,
-    inventory: runtime.inventory,
-    ...(runtime.driftPolicy.mode === 'prevent' ? { labels: { [guardLabel]: cluster } } : {}),
-    seen: (ref) => watches.sighting(ref),
-    signal,
-  })
 }
 
 async function applyBundle(
@@ -268,66 +192,6 @@ async function advance(
   return finish(services, context, rollout)
 }
 
-async function applyStage(
-  services: ReleaseServices,
-  context: ReleaseContext,
-  { bundle, plan, same, asked, applied, next }: Rollout,
-  objects: readonly PlannedObject[],
-  api: ClusterApi,
-): Promise<readonly ObjectFailure[]> {
-  const { clock, releases, rewatch, tenancy, watches } = services
-  const { runtime, entry, signal } = context
-  const rules = services.handover(context.content)
-  const last = lastObjects(services, context, bundle.digest, verified)
-  const apply = async () => {
-    const judged = runtime.health === bundle.health
-    runtime.health = bundle.health
-    track(runtime, objects, same)
-    releases.index(runtime, (holder, key) => rules.letsGo(holder, key))
-    if (judged) watches.add(objects.map(({ object }) => object))
-    else rewatch()
-    // What was applied before the agent was started anew is compared with what is there, which must have been read for that.
-    if (same)
-      await watches.read(
-        objects.map(({ object }) => object).filter((object) => watches.get(refOf(object)) === 'unknown'),
-        signal,
-      )
-    return applyPlan(api, objects, {
-      release: runtime.name,
-      accepted: same,
-      tolerances: runtime.driftPolicy.tolerances,
-      nowMs: clock.now().getTime(),
-      inspect: same && !runtime.corrects,
-      // Their own stages wait for them, and hold up nobody; what ran before has no stages.
-      establishedTimeoutMs: same ? servedAgainMs : 0,
-      letsGo: (holder, key) => rules.letsGo(holder, key),
-      takeOver: { adopt: entry.settings?.adopt ?? [], takeFrom: entry.settings?.conflicts?.takeFrom ?? [] },
-      known: (planned) => {
-        const tracked = runtime.tracked.get(planned.key)
-        if (tracked !== undefined && !asked && isAsApplied(tracked, watches)) {
-          const seen = watches.get(refOf(planned.object))
-          const values = typeof seen === 'object' ? { values: seen.values } : {}
-          keep(tracked, tracked.last && { ...tracked.last, ...values })
-          runtime.drifting.delete(planned.key)
-          return 'as planned'
-        }
-        return { expect: expected(services, context, planned), last: () => last(planned.key) }
-      },
-      signal,
-      onApplied: (planned, one) => {
-        applied.set(planned.key, one)
-        note(services, context, planned, one, same)
-      },
-    })
-  }
-  const result = await tenancy.whileActing(entry.settings?.tenant, () => runtime.whileApplying(apply))
-  leaveToOthers(services, context, result.foreign)
-  runtime.inventory = unionInventory(runtime.inventory, madeEntries(plan, result.applied))
-  runtime.appliedAtMs = clock.now().getTime()
-  runtime.rechecked = false
-  return next === 0 ? [...plan.failures, ...result.failures] : result.failures
-}
-
 function finish({ guard, logger, releases }: ReleaseServices, { runtime, entry }: ReleaseContext, rollout: Rollout): undefined {
   const { bundle, content, plan, applied, trust } = rollout
   const actions = Object.groupBy([...applied.values()], (one) => one.action)
@@ -365,80 +229,6 @@ async function announce(
   runtime.inventory = inventory
   runtime.announced = content
   await objects.ensure(wanted, runtime, channel.generation, { newest: bearsGeneration(channel, wanted.name), grown, signal })
-}
-
-/** From now on these objects are kept. What they are kept at is known once each was applied. */
-function track(runtime: ReleaseContext['runtime'], objects: readonly PlannedObject[], same: boolean): void {
-  const made =
-    same && runtime.applied === undefined ? new Map(runtime.inventory.map((entry) => [objectKey(entryRef(entry)), entry])) : undefined
-  for (const planned of objects) {
-    const known = runtime.tracked.get(planned.key)
-    const last = known?.last ?? remembered(planned, made?.get(planned.key))
-    runtime.tracked.set(planned.key, { ...(same ? known : {}), planned, ...(last === undefined ? {} : { last }) })
-  }
-}
-
-/** What an inventory knows of an object that was applied with the same content before the agent was started anew. */
-function remembered({ object }: PlannedObject, entry: InventoryEntry | undefined): LastApplied | undefined {
-  if (entry?.ownership === undefined) return undefined
-  return { object, ownership: entry.ownership, ...(entry.uid === undefined ? {} : { uid: entry.uid }) }
-}
-
-/** Keeps an object at what was last applied. */
-function keep(tracked: Tracked, last: LastApplied | undefined): void {
-  if (last === undefined) return
-  tracked.last = { ...last, object: tracked.planned.object }
-  tracked.ownership = last.ownership
-  if (last.values !== undefined) tracked.values = last.values
-  if (last.uid !== undefined) tracked.uid = last.uid
-  if (last.generation !== undefined) tracked.generation = last.generation
-}
-
-/** Whether the release's object is there, as far as is known: a guess that costs requests when it is wrong, and nothing else. */
-function expected({ watches }: ReleaseServices, { runtime }: ReleaseContext, { key, object }: PlannedObject): 'absent' | 'present' {
-  const sighting = watches.sighting(refOf(object))
-  if (sighting === 'unknown') {
-    const made = runtime.inventory.some((entry) => entry.uid !== undefined && objectKey(entryRef(entry)) === key)
-    return made ? 'present' : 'absent'
-  }
-  return sighting?.holder === runtime.name ? 'present' : 'absent'
-}
-
-function note({ found }: ReleaseServices, { runtime }: ReleaseContext, planned: PlannedObject, applied: Applied, same: boolean): void {
-  const tracked = runtime.tracked.get(planned.key)
-  if (tracked === undefined) return
-  const { uid, generation } = applied.object.metadata
-  keep(tracked, {
-    object: planned.object,
-    ownership: applied.ownership,
-    values: ownedValuesHash(applied.object, fieldManager),
-    ...(uid === undefined ? {} : { uid }),
-    ...(generation === undefined ? {} : { generation }),
-  })
-  tracked.judged = judgementOf(applied.object)
-  // Should this apply be ended early, prune must still know which of these the release made.
-  if (planned.ours && isProtected(planned.object)) runtime.inventory = unionInventory(runtime.inventory, [entryOf(applied.object)])
-  // The same content as before, and yet a difference: that happened while nobody looked.
-  const { difference: _, ...upgraded } = applied
-  found(runtime, planned.key, same ? applied : upgraded)
-}
-
-function madeEntries(plan: Plan, applied: ReadonlyMap<string, Applied>): InventoryEntry[] {
-  return plan.objects.flatMap((planned) => {
-    const result = applied.get(planned.key)
-    return planned.ours && result !== undefined ? [entryOf(result.object, result.ownership)] : []
-  })
-}
-
-/** What somebody else made meanwhile is used as it is, and is nothing of this release. */
-function leaveToOthers({ releases }: ReleaseServices, { runtime }: ReleaseContext, foreign: readonly PlannedObject[]): void {
-  if (foreign.length === 0) return
-  for (const { key } of foreign) runtime.tracked.delete(key)
-  releases.index(runtime)
-  runtime.inventory = subtractInventory(
-    runtime.inventory,
-    foreign.map(({ object }) => entryOf(object)),
-  )
 }
 
 const maxListed = 5
