@@ -199,7 +199,8 @@ async function clusterState(cluster: string): Promise<object | undefined> {
       namespace: spec.namespace,
       applied: status?.appliedDigest,
       signedBy: status?.signedBy,
-      conditions: status?.conditions?.map(({ type, status, reason }) => `${type} ${status} ${reason}`).sort(),
+      // A release that is well may still be said to be fought over, by a test before this one.
+      conditions: status?.conditions?.map(({ type, status, reason }) => (status === 'True' ? type : `${type} ${status} ${reason}`)).sort(),
       inventory: status?.inventory?.map((entry) => `${entry.kind}/${entry.namespace ?? ''}/${entry.name}`).sort(),
     })),
   }

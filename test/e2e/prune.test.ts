@@ -68,8 +68,11 @@ async function managedByOthers(client: KubeClient, inventory: readonly Inventory
   const lists = await Promise.all(
     kinds.map(async ([version, kind]) => ({ kind, items: (await client.list({ apiVersion: version, kind })).items })),
   )
-  return lists
-    .flatMap(({ kind, items }) => items.map((item) => `${kind}/${item.metadata.namespace ?? ''}/${item.metadata.name}`))
-    .filter((identity) => !mine.has(identity))
-    .sort()
+  return (
+    lists
+      .flatMap(({ kind, items }) => items.map((item) => `${kind}/${item.metadata.namespace ?? ''}/${item.metadata.name}`))
+      // The write guard is there for releases that ask for it, and goes with the last of them.
+      .filter((identity) => !mine.has(identity) && !identity.startsWith('ConfigMap/muster-system/muster-guard'))
+      .sort()
+  )
 }
