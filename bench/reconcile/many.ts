@@ -115,6 +115,8 @@ async function idleFigures(
   const [before, usedBefore] = [await cluster.counts(), await agent.used()]
   const generation = await agent.fleet.channel(entries)
   await agent.ready(generation, entries.length, context.signal)
+  // What a channel sets off outlasts the report that all is ready under it.
+  await pauseFor(context, 5_000)
   const [after, usedAfter] = [await cluster.counts(), await agent.used()]
   const idleSeconds = (context.quick ? 5_000 : idleMs) / 1000
   context.say(`nothing happens for ${idleSeconds} s`)
