@@ -37,7 +37,7 @@ export {
   releaseReasons,
   type WaitingFor,
 } from './release.ts'
-export { type HookRecord, maxHooks } from './release-hooks.ts'
+export type { HookRecord } from './release-hooks.ts'
 export { type GoodVersion, maxShapeLength, type Rollback } from './release-rollback.ts'
 export {
   type ChosenCustomization,

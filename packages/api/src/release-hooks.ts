@@ -1,7 +1,7 @@
 import * as z from 'zod'
 
-/** Hooks of one release at most. */
-export const maxHooks = 512
+/** Jobs that are hooks, of one release at most; each may run before, after, and on failure. */
+const maxHooks = 512
 
 /** What became of the hooks of the version that was last brought in: each runs once for it, whatever happens to the agent. */
 export const hookRecordSchema = z.object({
@@ -12,7 +12,7 @@ export const hookRecordSchema = z.object({
   /** Part of what its jobs are labelled with: the same version, asked for again later, is another attempt. */
   attempt: z.int().min(0),
   /** `before-upgrade Job shop/migrate` */
-  done: z.array(z.string().max(600)).max(maxHooks),
+  done: z.array(z.string().max(600)).max(3 * maxHooks),
   failed: z.object({ hook: z.string().max(600), message: z.string().max(2048) }).optional(),
   /** There are hooks to run should it fail, and they did not run. */
   onFailure: z.literal('pending').optional(),
