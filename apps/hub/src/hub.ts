@@ -9,6 +9,7 @@ import { type ReportOptions, reportRoute } from './api/report.ts'
 import { startServer } from './api/server.ts'
 import { JoinTokens } from './api/tokens.ts'
 import { type ChannelRegistry, Channels } from './channel/channels.ts'
+import { RegistryPatience } from './channel/patience.ts'
 import { PolicyCheck } from './channel/policies.ts'
 import { publishersConfigMap, readPublishers } from './channel/publishers.ts'
 import { settingsOf } from './channel/release-settings.ts'
@@ -82,6 +83,7 @@ export async function runHub(options: HubOptions, signal: AbortSignal): Promise<
   const reports = new Reports({ clusters: store, now, heartbeatMs: timings.heartbeatMs })
   const channels = new Channels({
     registry,
+    patience: new RegistryPatience(options.monotonicMs, Math.random),
     roots: options.roots,
     channelKeys: [options.channelKey],
     now,

@@ -4,6 +4,7 @@ import { type ChannelContent, fetchChannel, pushChannel, signChannel, TrustError
 import { HubError } from '../errors.ts'
 import { errorFields, type Log } from '../log.ts'
 import { CarriedReleases } from './carried.ts'
+import type { RegistryPatience } from './patience.ts'
 
 /** What of a registry channels need: its repositories by name. */
 export interface ChannelRegistry {
@@ -12,6 +13,7 @@ export interface ChannelRegistry {
 
 export interface ChannelsOptions {
   readonly registry: ChannelRegistry
+  readonly patience: RegistryPatience
   /** Trust roots, oldest first; clusters follow them to the last one. */
   readonly roots: readonly string[]
   /** Private keys that sign channels (PKCS#8, PEM). */
@@ -78,13 +80,14 @@ export class Channels {
 
   /** Signs and publishes. @throws OciError, TrustError */
   async publish(content: ChannelContent, signal: AbortSignal): Promise<PublishedChannel> {
-    const { registry, roots, channelKeys, now } = this.#options
+    const { registry, patience, roots, channelKeys, now } = this.#options
     const bytes = signChannel(content, channelKeys)
     // Verified as clusters will: with a key that the root does not name, nothing may get out.
     const verified = this.#verify(content.cluster, bytes)
     // Whatever comes of it, what was known before is known no more.
     this.#known.delete(content.cluster)
-    const { digest } = await pushChannel(registry.repository(channelRepository(content.cluster)), roots, bytes, { signal })
+    const repository = registry.repository(channelRepository(content.cluster))
+    const { digest } = await patience.ask(() => pushChannel(repository, roots, bytes, { signal }))
     const published = { digest, content: verified }
     this.#known.set(content.cluster, { checkedAt: now().getTime(), digest, published })
     this.carried.published(verified)
@@ -124,7 +127,8 @@ export class Channels {
     const key = `${repository}@${digest}`
     const known = this.#sizes.get(key)
     if (known !== undefined) return known
-    const found = await this.#options.registry.repository(repository).resolve(digest, { signal })
+    const { registry, patience } = this.#options
+    const found = await patience.ask(() => registry.repository(repository).resolve(digest, { signal }))
     if (!found) throw missing(repository, version, digest)
     // A digest's size never changes; the bound only keeps a long life from growing without end.
     if (this.#sizes.size >= 10_000) this.#sizes.clear()
@@ -138,9 +142,9 @@ export class Channels {
     cluster: string,
     signal: AbortSignal,
   ): Promise<PublishedChannel | 'unchanged' | undefined> {
-    const { roots, log } = this.#options
+    const { patience, roots, log } = this.#options
     try {
-      const fetched = await fetchChannel(repository, { known, signal })
+      const fetched = await patience.ask(() => fetchChannel(repository, { known, signal }))
       if (fetched === undefined || fetched === 'unchanged') return fetched
       const content = this.#verify(cluster, fetched.channelBytes)
       const complete =

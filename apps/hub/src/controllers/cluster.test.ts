@@ -6,6 +6,7 @@ import { type ContentSource, type ContentTarget, digestOf, Layout, OciError, pus
 import { createRoot, fetchChannel, generateKeyPair, type Publisher, readChannelContent } from '@muster/trust'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Channels } from '../channel/channels.ts'
+import { RegistryPatience } from '../channel/patience.ts'
 import { PolicyCheck } from '../channel/policies.ts'
 import type { ControllerStatus } from '../cluster-store.ts'
 import { HubError } from '../errors.ts'
@@ -85,6 +86,10 @@ class World {
       view,
       channels: new Channels({
         registry: { repository: () => repository },
+        patience: new RegistryPatience(
+          () => this.now.getTime(),
+          () => 0,
+        ),
         roots: [root],
         channelKeys: [key.privateKey],
         now,
@@ -200,6 +205,7 @@ describe('the channel of a cluster', () => {
     await expect(world.reconcile()).rejects.toMatchObject({ code: 'Unreachable' })
     expect(world.reason).toBe('WaitingToJoin')
     world.down = false
+    world.later(1_000)
     await world.reconcile()
     expect(await world.generation()).toBe(1)
   })
@@ -283,7 +289,8 @@ describe('the channel of a cluster', () => {
     await expect(world.reconcile()).rejects.toMatchObject({ code: 'Unreachable' })
     expect(world.reason).toBe('ChannelFailed')
     world.down = false
-    expect(await world.reconcile()).toMatchObject({ requeueAfterMs: 30_000 })
+    world.later(1_000)
+    expect(await world.reconcile()).toMatchObject({ requeueAfterMs: 29_000 })
     expect(world.reason).toBe('NotReady')
   })
 })
