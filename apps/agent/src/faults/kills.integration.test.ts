@@ -110,15 +110,12 @@ async function settled(step: Step, from: number): Promise<boolean> {
   const ours = items.filter(({ metadata }) => sequence.names.includes(metadata.name))
   const written = ours.map(({ metadata, status }) => `${metadata.name} ${status?.appliedVersion} ${status?.conditions?.[0]?.reason}`)
   if (written.sort().join() !== [...step.ends].sort().join()) return false
+  const objects = await objectsOf(step)
+  if (objects.some((object) => nameOf(object) === step.gone)) return false
   // What went is written down a little later.
   const held = ours.flatMap(({ status }) => (status?.inventory ?? []).map(({ uid }) => uid)).sort()
-  return (
-    held.join() ===
-    (await objectsOf(step))
-      .map(({ metadata }) => metadata.uid)
-      .sort()
-      .join()
-  )
+  const there = objects.map(({ metadata }) => metadata.uid).sort()
+  return held.join() === there.join()
 }
 
 const kinds = [

@@ -11,6 +11,8 @@ export interface Step {
   readonly ends: readonly string[]
   /** Whether the sequence's own kind is served then. */
   readonly custom: boolean
+  /** `KIND/NAMESPACE/NAME` of what is gone then, where how a release stands does not tell: it is taken back before the rest of what failed goes. */
+  readonly gone?: string
 }
 
 export interface Sequence {
@@ -97,6 +99,7 @@ export async function sequenceOf({ fleet, id }: Pick<FaultyCluster, 'fleet' | 'i
           `${still} 1.0.0 Healthy`,
         ],
         custom: true,
+        gone: `ConfigMap/${back}/extra`,
       },
       {
         name: 'fix and removal',
