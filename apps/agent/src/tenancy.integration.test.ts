@@ -131,6 +131,20 @@ describe('a release of a tenant', { timeout: 120_000 }, () => {
     expect(await text()).toBe('one')
   })
 
+  it('that says to define what bounds it gets no right to that, not even while it is refused', async () => {
+    const names = { kind: 'Bound', plural: 'resourcequotas', singular: 'bound', listKind: 'BoundList' }
+    const spec = { group: '', scope: 'Namespaced', names, versions: [] }
+    const definition = {
+      apiVersion: 'apiextensions.k8s.io/v1',
+      kind: 'CustomResourceDefinition',
+      metadata: { name: 'resourcequotas.' },
+      spec,
+    }
+    const entry = await fleet.publish(shop, '1.1.99', `${configMap('refused')}---\n${JSON.stringify(definition)}\n`)
+    expect((await placed(entry, [apps], 'NotGranted')).message).toContain('no grant has CustomResourceDefinition')
+    expect(await may('patch', '', 'resourcequotas', shop)).toBe(false)
+  })
+
   it('that gives itself more by a Role is refused by the API server itself, since it acts as its tenant', async () => {
     const role = `apiVersion: ${rbac}\nkind: Role\nmetadata:\n  name: more\nrules:\n  - apiGroups: ['']\n    resources: [resourcequotas]\n    verbs: [delete]\n`
     const report = await placed(await fleet.publish(shop, '1.2.0', `${configMap('one')}---\n${role}`), [apps], 'ApplyFailed')

@@ -176,7 +176,7 @@ export class Tenancy {
     const now = clock.now()
     const grants = activeGrants(tenant.grants, now)
     if (grants.length === 0) return
-    const defined = definedTypes(objects)
+    const defined = definedTypes(objects, grants)
     const text = JSON.stringify([grants, defined])
     const before = this.#brought.get(tenant.name)
     if (before?.text === text && now.getTime() - before.atMs < checkMs) return

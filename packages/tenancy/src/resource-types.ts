@@ -1,5 +1,7 @@
+import type { Grant } from '@muster/api'
 import { KubeError, type KubeObject } from '@muster/kube'
 import { groupKind } from '@muster/reconcile'
+import { covers } from './coverage.ts'
 
 /** A kind as the API server serves it. */
 export interface ResourceType {
@@ -53,13 +55,28 @@ export function readResourceTypes(...answers: readonly unknown[]): ResourceType[
   return [...types.values()]
 }
 
-/** Kinds that a bundle's own definitions will bring. */
-export function definedTypes(objects: readonly KubeObject[]): ResourceType[] {
+/** Of a kind, a group and a resource that a definition may name. Anything else, such as a star, would be more than a kind in the rules of a role. */
+const kindName = /^[A-Za-z][A-Za-z0-9]{0,62}$/
+const groupName = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)+$/
+const resourceName = /^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$/
+
+/**
+ * Kinds that a bundle's own definitions will bring: those that its tenant may bring at all. A bundle says so before the API server has looked at
+ * it, so nothing is taken that the API server would not take.
+ */
+export function definedTypes(objects: readonly KubeObject[], grants: readonly Grant[]): ResourceType[] {
   return objects.flatMap((object) => {
+    const { apiVersion, kind, metadata } = object
     if (groupKind(object) !== 'CustomResourceDefinition.apiextensions.k8s.io') return []
+    if (!covers(grants, { apiVersion, kind, name: metadata.name })) return []
     const spec = object['spec'] as { group?: unknown; scope?: unknown; names?: { kind?: unknown; plural?: unknown } } | undefined
     const { group, scope, names } = spec ?? {}
-    if (typeof group !== 'string' || typeof names?.kind !== 'string' || typeof names.plural !== 'string') return []
-    return [{ kind: `${names.kind}.${group}`, group, resource: names.plural, namespaced: scope === 'Namespaced' }]
+    const { kind: named, plural } = names ?? {}
+    if (!is(groupName, group) || !is(kindName, named) || !is(resourceName, plural)) return []
+    return [{ kind: `${named}.${group}`, group, resource: plural, namespaced: scope === 'Namespaced' }]
   })
+}
+
+function is(pattern: RegExp, text: unknown): text is string {
+  return typeof text === 'string' && text.length <= 253 && pattern.test(text)
 }

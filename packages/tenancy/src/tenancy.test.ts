@@ -181,13 +181,29 @@ describe('kinds', () => {
     expect(() => readResourceTypes(undefined)).toThrow(expect.objectContaining({ code: 'BadResponse' }))
   })
 
+  const definition = (names = { kind: 'Cup', plural: 'cups' }, group = 'e.org'): KubeObject => ({
+    apiVersion: 'apiextensions.k8s.io/v1',
+    kind: 'CustomResourceDefinition',
+    metadata: { name: 'x' },
+    spec: { group, scope: 'Namespaced', names },
+  })
+  const definitions: Grant = { name: 'kinds', kinds: ['CustomResourceDefinition.apiextensions.k8s.io'] }
+
   it('that a bundle defines itself are known before they are served', () => {
-    const definition = {
-      apiVersion: 'apiextensions.k8s.io/v1',
-      kind: 'CustomResourceDefinition',
-      metadata: { name: 'x' },
-      spec: { group: 'e.org', scope: 'Namespaced', names: { kind: 'Cup', plural: 'cups' } },
-    }
-    expect(definedTypes([definition as KubeObject])).toEqual([{ kind: 'Cup.e.org', group: 'e.org', resource: 'cups', namespaced: true }])
+    expect(definedTypes([definition()], [apps, definitions])).toEqual([
+      { kind: 'Cup.e.org', group: 'e.org', resource: 'cups', namespaced: true },
+    ])
+  })
+
+  it('that a bundle says to define widen no right: neither where its tenant may define none, nor by names that are none', () => {
+    expect(definedTypes([definition()], [apps])).toEqual([])
+    const odd = [
+      definition({ kind: 'Shell', plural: 'pods/exec' }, ''),
+      definition({ kind: 'All', plural: '*' }, '*'),
+      definition({ kind: 'Quota', plural: 'resourcequotas' }, ''),
+      definition({ kind: 'Cup', plural: '*' }),
+      definition({ kind: 'Cup.e', plural: 'cups' }, 'org'),
+    ]
+    expect(definedTypes(odd, [apps, definitions])).toEqual([])
   })
 })
