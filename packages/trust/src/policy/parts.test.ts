@@ -26,7 +26,7 @@ describe('a pattern', () => {
   it('takes time by length only', () => {
     const started = performance.now()
     expect(matches(`${'**a'.repeat(150)}`, 'a'.repeat(149).padEnd(500, 'b'))).toBe(false)
-    expect(performance.now() - started).toBeLessThan(1000)
+    expect(performance.now() - started).toBeLessThan(10_000)
   })
 
   it('matches what a regular expression of the same meaning does', () => {
