@@ -149,7 +149,7 @@ export async function runAgent({ client, settings, clock: given, logger }: Agent
       intervalMs: () => (worker.waitsAcross ? waitingIntervalMs : defaultIntervalMs),
       send: async (report, stop) => {
         const { dependencies = [] } = await access.hub.report(report, access.identity, stop)
-        if (remote.take(dependencies, clock.now())) worker.lookAgain()
+        if (remote.take(dependencies, report.generation, clock.now())) worker.lookAgain()
       },
     })
     nodes.onChange(() => reporter.changed())

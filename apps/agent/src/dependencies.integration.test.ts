@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { apiVersion, type ClusterReport, type DependencyState, type ReleaseReport } from '@muster/api'
+import { apiVersion, type ClusterReport, type DependencyState, type ReleaseReport, type ReleaseSettings } from '@muster/api'
 import type { ChannelRelease } from '@muster/trust'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { eventually, startCluster, type TestCluster } from './testing/cluster.ts'
@@ -135,5 +135,34 @@ describe('a release that depends on one of its own cluster', () => {
     const refused = await fleet.reported((report) => [db, web].every((name) => of(report, name)?.reason === 'DependencyCycle'))
     expect(of(refused, db)?.message).toContain(`${db} → ${web} → ${db}`)
     expect(await valueIn(db)).toBe('2')
+  })
+
+  it('waits where only the settings of the other change, until it is ready with these', async () => {
+    const other = await fleet.publish(client, '4.0.0', object('4'))
+    const idle = await fleet.publish(db, '2.1.0', stuck.replace('replicas: 1', 'replicas: 0'))
+    const needs = depending(await fleet.publish(web, '2.0.0', object('2')), { release: db })
+    await fleet.channel([other, idle, needs])
+    await fleet.reported((report) => of(report, db)?.version === '2.1.0' && [db, web].every((name) => of(report, name)?.ready === true))
+    const newer = depending(await fleet.publish(web, '2.1.0', object('3')), { release: db })
+    const customize: ReleaseSettings['customize'] = [{ name: 'busy', level: 'all', overlay: { replicas: [{ name: 'one', count: 1 }] } }]
+    const suspend = { reason: 'freeze' }
+    await fleet.channel([other, { ...idle, settings: { customize } }, newer])
+    const waiting = await fleet.reported(
+      (report) => of(report, web)?.message.includes('version 2.1.0 is not ready yet: Progressing') === true,
+    )
+    expect(of(waiting, web)).toMatchObject({ version: '2.0.0', reason: 'DependencyNotReady' })
+    expect(await valueIn(web)).toBe('2')
+    // That it is suspended makes nothing of what runs another; settings that are not applied do.
+    await fleet.channel([other, { ...idle, settings: { customize, suspend } }, newer])
+    await fleet.reported((report) => of(report, db)?.reason === 'Suspended')
+    expect(await valueIn(web)).toBe('2')
+    await fleet.channel([other, { ...idle, settings: { suspend } }, newer])
+    const frozen = await fleet.reported((report) => of(report, db)?.message.includes('Other settings are wanted') === true)
+    expect(of(frozen, db)).toMatchObject({ ready: false, reason: 'Suspended' })
+    await fleet.channel([other, idle, newer])
+    await fleet.reported((report) => of(report, web)?.version === '2.1.0' && of(report, web)?.ready === true)
+    await fleet.channel([other, { ...idle, settings: { suspend } }, newer])
+    const still = await fleet.reported((report) => of(report, db)?.reason === 'Suspended')
+    expect(of(still, db)?.ready).toBe(true)
   })
 })

@@ -29,16 +29,20 @@ const report = (change: Partial<ReleaseReport> = {}): ReleaseReport => ({
 })
 
 const cluster = (name: string, releases: readonly ReleaseReport[] | undefined, reportedAt = '2030-01-01T00:00:25Z'): Cluster =>
-  ({ metadata: { name }, spec: {}, ...(releases && { status: { report: { releases }, reportedAt } }) }) as Cluster
+  ({ metadata: { name }, spec: {}, ...(releases && { status: { report: { generation: 4, releases }, reportedAt } }) }) as Cluster
+
+/** Of a channel that does not have it yet. */
+const never = -1
 
 const client = placement('client', ['bravo'], [{ release: 'db', cluster: 'alpha' }])
 
-function told(alpha: Cluster | undefined, placements: readonly Placement[] = [client, placement('db', ['alpha'])]) {
+function told(alpha: Cluster | undefined, placements: readonly Placement[] = [client, placement('db', ['alpha'])], since = 4) {
   const clusters = [alpha, cluster('bravo', [])].filter((one) => one !== undefined)
   const view = {
     placements,
     now,
     silentAfterMs: 30_000,
+    carriedSince: () => (since < 0 ? undefined : since),
     cluster: (name: string) => clusters.find(({ metadata }) => metadata.name === name),
   }
   return dependencyStates('bravo', view)
@@ -71,6 +75,15 @@ describe('a release of another cluster on which one depends', () => {
     expect(told(cluster('alpha', []))).toMatchObject([{ ready: false, reason: 'NotReady' }])
   })
 
+  it.each([
+    ['its cluster has an older channel than the one that first had them', 5],
+    ['the channel of its cluster does not have them yet', never],
+  ])('is not ready with new settings while %s', (_title, since) => {
+    expect(told(cluster('alpha', [report()]), undefined, since)).toMatchObject([
+      { ready: false, reason: 'NotReady', message: 'alpha has not taken up the settings that it has now.' },
+    ])
+  })
+
   it('is unknown when its cluster is silent, and since when is said', () => {
     expect(told(cluster('alpha', [report()], '2030-01-01T00:00:00Z'))).toMatchObject([
       { ready: false, reason: 'Unknown', message: 'alpha has not reported since 2030-01-01T00:00:00Z.', ageSeconds: 30 },
@@ -95,6 +108,7 @@ describe('a release of another cluster on which one depends', () => {
       placements: [client, placement('db', ['alpha'])],
       now,
       silentAfterMs: 30_000,
+      carriedSince: () => 1,
       cluster: (name: string) => cluster(name, []),
     }
     expect(dependencyStates('alpha', view)).toEqual([])

@@ -13,6 +13,8 @@ import {
 export interface DependencyView {
   readonly placements: readonly Placement[]
   readonly cluster: (name: string) => Cluster | undefined
+  /** Since which generation of a cluster's channel that says what the placement says now; nothing where it does not yet. */
+  readonly carriedSince: (placement: Placement, cluster: Cluster) => number | undefined
   readonly now: Date
   /** A cluster that has not reported for so long, in milliseconds, may be anything. */
   readonly silentAfterMs: number
@@ -68,5 +70,8 @@ function stateOf(at: ReleaseAt, placement: Placement | undefined, cycle: string 
   if (reported.digest !== bundle.digest)
     return not('NotReady', `${cluster} has version ${reported.version}, and ${bundle.version} is wanted.`)
   if (!reported.ready) return not('NotReady', `${reported.reason}: ${reported.message}`)
+  // What is ready may be so with the settings of before.
+  const since = view.carriedSince(placement, where)
+  if (since === undefined || report.generation < since) return not('NotReady', `${cluster} has not taken up the settings that it has now.`)
   return { ...at, ready: true, reason: 'Ready', message: `Version ${bundle.version} is ready.`, digest: reported.digest, ...seen }
 }

@@ -128,19 +128,20 @@ export async function runHub(options: HubOptions, signal: AbortSignal): Promise<
     },
     log,
   })
+  const carriedSince = (placement: Placement, cluster: Cluster): number | undefined =>
+    channels.carried.since(cluster.metadata.name, {
+      name: placement.metadata.name,
+      bundle: placement.spec.bundle,
+      namespace: placement.spec.namespace,
+      settings: settingsOf(placement, cluster, tenants.list()),
+    })
   const placementController = new PlacementController({
     client,
     placement: (name) => placements.get(name),
     placements: () => placements.list(),
     clusters: () => clusters.list(),
     channelKnown: (cluster) => channels.carried.knows(cluster.metadata.name),
-    carriedSince: (placement, cluster) =>
-      channels.carried.since(cluster.metadata.name, {
-        name: placement.metadata.name,
-        bundle: placement.spec.bundle,
-        namespace: placement.spec.namespace,
-        settings: settingsOf(placement, cluster, tenants.list()),
-      }),
+    carriedSince,
     now,
   })
   const policyController = new TrustPolicyController({
@@ -174,6 +175,7 @@ export async function runHub(options: HubOptions, signal: AbortSignal): Promise<
           dependencyStates(cluster, {
             placements: placements.list(),
             cluster: (name) => clusters.get(name),
+            carriedSince,
             now: now(),
             silentAfterMs: timings.silentAfterMs,
           }),

@@ -104,7 +104,7 @@ const dependencyReasons = ['Ready', 'NotReady', 'Unknown', 'NotPlaced', 'Unknown
 export const dependencyStateSchema = z.object({
   cluster: nameSchema,
   release: nameSchema,
-  /** It is, lately, in the version that is placed there. */
+  /** It is, lately, in the version and with the settings that are placed there. */
   ready: z.boolean(),
   reason: z.enum(dependencyReasons),
   message: z.string().max(4096),

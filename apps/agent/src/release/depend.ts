@@ -3,6 +3,7 @@ import type { ChannelContent } from '@muster/trust'
 import type { ReleaseServices, Step } from './context.ts'
 import { ranBefore } from './release-bundle.ts'
 import { contentOf } from './runtime.ts'
+import { withSite } from './site-overlays.ts'
 
 /** Whatever is waited for asks again by itself: this is for what was missed. Milliseconds. */
 const lookAgainMs = 5_000
@@ -19,8 +20,8 @@ interface Missing {
 }
 
 /**
- * A version that is new here waits until the releases that it depends on are ready in the version that is wanted of them. What runs goes
- * on running, and what has begun is brought to its end.
+ * A version that is new here waits until the releases that it depends on are ready in the version, and with the settings, that are wanted of
+ * them. What runs goes on running, and what has begun is brought to its end.
  */
 export const waitForDependencies: Step = async (services, context) => {
   const { entry, content, runtime } = context
@@ -56,17 +57,23 @@ function cycleOf(name: string, { cluster, releases }: ChannelContent): string | 
   return cycle?.join(' → ')
 }
 
-function missingOf({ releases, remote, clock }: ReleaseServices, content: ChannelContent, dependency: Dependency): Missing | undefined {
+function missingOf(
+  { releases, remote, siteOverlays, clock }: ReleaseServices,
+  content: ChannelContent,
+  dependency: Dependency,
+): Missing | undefined {
   const { release, cluster } = dependency
   if (cluster !== undefined && cluster !== content.cluster) {
-    const { ready, cycle, message } = remote.standing(cluster, release, clock.now())
+    const { ready, cycle, message } = remote.standing(cluster, release, content.generation, clock.now())
     return ready ? undefined : { name: `${cluster}/${release}`, message, cycle }
   }
   const missing = (message: string): Missing => ({ name: release, message, cycle: false })
   const wanted = content.releases.find(({ name }) => name === release)
   if (wanted === undefined) return missing('nothing places it here')
   const here = releases.get(release)
-  if (here?.readyDigest === wanted.bundle.digest) return undefined
+  if (here?.readyContent === contentOf(withSite(wanted, siteOverlays.of(release)))) return undefined
+  if (here?.outcome?.ready === true && here.applied?.digest === wanted.bundle.digest)
+    return missing(`version ${wanted.bundle.version} is not ready with its newer settings yet`)
   const why = here?.outcome === undefined || here.outcome.ready ? releaseReasons.progressing : here.outcome.reason
   return missing(`version ${wanted.bundle.version} is not ready yet: ${why}`)
 }

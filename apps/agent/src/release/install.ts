@@ -138,6 +138,7 @@ async function applyBundle(
   const plan = takeOver(services, context, planned)
   const same = (runtime.applied ?? runtime.remembered)?.content === content
   runtime.complete = false
+  runtime.readyContent = undefined
   await announce(services, context, plan, content)
   runtime.hookJobs = new Set(plan.objects.filter(isHookJob).map(({ key }) => key))
   const withHooks = hooks && !same ? await beginHooks(services, context, plan, asked) : undefined

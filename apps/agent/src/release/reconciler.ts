@@ -206,7 +206,7 @@ export class ReleaseReconciler {
     else runtime.since ??= before?.lastTransitionTime
     runtime.outcome = outcome
     runtime.outcomeOf = entry && saidOf(entry)
-    runtime.readyDigest = outcome.ready ? runtime.applied?.digest : undefined
+    runtime.readyContent = outcome.ready && runtime.complete ? runtime.applied?.content : undefined
     runtime.waits(outcome, this.#services.clock.now())
     const { ready, reason, message } = outcome
     const running = (runtime.applied ?? runtime.remembered)?.digest

@@ -114,10 +114,14 @@ export function settingsText({ settings }: Pick<ChannelRelease, 'settings'>): st
   return JSON.stringify({ ...settings, drift: { ...settings?.drift, mode }, tenant: settings?.tenant?.name })
 }
 
-/** Stands for a target in the Release object, where it is compared after a restart: a hash, since settings may be large. */
-export function contentOf(entry: ChannelRelease): string {
+/**
+ * Stands for a target in the Release object, where it is compared after a restart: a hash, since settings may be large. Whether it is suspended
+ * is no part of it: that changes nothing in what was applied.
+ */
+export function contentOf({ settings, ...entry }: ChannelRelease): string {
+  const { suspend: _suspend, ...applied } = settings ?? {}
   return createHash('sha256')
-    .update(targetOf(entry) ?? '')
+    .update(targetOf({ ...entry, settings: applied }) ?? '')
     .digest('hex')
     .slice(0, 32)
 }
@@ -208,8 +212,8 @@ export class ReleaseRuntime {
   good: GoodVersion | undefined
   /** The version that failed, and for which the last good one was taken back. */
   rollback: Rollback | undefined
-  /** The digest that was last found ready. */
-  readyDigest: string | undefined
+  /** The content that was last found ready, as long as nothing is applied in its place; see `contentOf`. */
+  readyContent: string | undefined
   /** Keys of the jobs that hooks of what is being applied, or was, may make. */
   hookJobs: ReadonlySet<string> = new Set()
   /** What became of these. */

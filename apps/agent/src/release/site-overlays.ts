@@ -20,6 +20,8 @@ export const readSite: Step = async (_services, { site }) =>
       }
 
 /** The channel's entry with what the site makes different among its settings, so that other overlays are another target. */
+export function withSite(entry: ChannelRelease, site: readonly SiteLayer[] | undefined): ChannelRelease
+export function withSite(entry: ChannelRelease | undefined, site: readonly SiteLayer[] | undefined): ChannelRelease | undefined
 export function withSite(entry: ChannelRelease | undefined, site: readonly SiteLayer[] | undefined): ChannelRelease | undefined {
   if (entry === undefined || site === undefined || site.length === 0) return entry
   const settings = { ...entry.settings, site }

@@ -2,7 +2,7 @@ import { type ReleaseSite, releaseReasons } from '@muster/api'
 import { assessRelease } from './assess.ts'
 import type { Step } from './context.ts'
 import type { Suspension } from './obey.ts'
-import type { Outcome, ReleaseRuntime } from './runtime.ts'
+import { contentOf, type Outcome, type ReleaseRuntime } from './runtime.ts'
 
 /** Takes up what is said of the release: from here on drift is left alone, or looked for again. */
 export function takeSuspension(runtime: ReleaseRuntime, suspended: Suspension | undefined): void {
@@ -14,19 +14,19 @@ export function takeSuspension(runtime: ReleaseRuntime, suspended: Suspension | 
 const lookAgainMs = 10 * 60_000
 
 /** Nothing is done with what is suspended: not applied, not corrected, not pruned. How it stands is told all the same. */
-export const suspend: Step = async ({ watches }, { runtime, entry }) => {
+export const suspend: Step = async ({ watches }, { runtime, wanted }) => {
   const { suspended, applied } = runtime
   if (suspended === undefined) return undefined
   const told = toldOf(suspended)
   const outcome = { reason: releaseReasons.suspended, requeueAfterMs: lookAgainMs }
   if (applied === undefined) return { ...outcome, ready: false, message: `${told} What runs is not looked at until it is resumed.` }
   const { ready, message } = assessRelease(runtime, watches)
-  if (entry.bundle.digest === applied.digest) return { ...outcome, ready, message: `${told} ${message}` }
-  return {
-    ...outcome,
-    ready: false,
-    message: `${told} Version ${entry.bundle.version} is wanted, and version ${applied.version} stays. ${message}`,
-  }
+  if (contentOf(wanted) === applied.content) return { ...outcome, ready, message: `${told} ${message}` }
+  const stays =
+    wanted.bundle.digest === applied.digest
+      ? 'Other settings are wanted, and those that it has stay.'
+      : `Version ${wanted.bundle.version} is wanted, and version ${applied.version} stays.`
+  return { ...outcome, ready: false, message: `${told} ${stays} ${message}` }
 }
 
 function toldOf({ by, reason }: Suspension): string {
