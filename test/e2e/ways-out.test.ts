@@ -82,7 +82,7 @@ describe('a site', () => {
   it('suspends a release: what others change stays until it is resumed', async () => {
     await instance.succeed('release', 'suspend', 'kiosk', '--cluster', 'alpha', '--reason', 'the disk is being changed')
     await alpha.patch(config, { data: { greeting: 'Moin' } }, { type: 'merge', fieldManager: 'somebody' })
-    await says(/alpha\/kiosk: suspended by the site \(the disk is being changed\)/, 'status')
+    await says(/alpha\/kiosk: suspended by the site since \S+ \(the disk is being changed\)/, 'status')
     const refused = await instance.muster('release', 'reconcile', 'kiosk', '--cluster', 'alpha')
     expect(refused.code).toBe(1)
     expect(refused.stderr).toContain('kiosk in alpha is suspended (the disk is being changed). Resume it first')
@@ -97,7 +97,12 @@ describe('a site', () => {
     const held = await instance.succeed('release', 'rollback', 'kiosk', '--cluster', 'alpha', '--reason', 'the new one is slow')
     expect(held).toContain('kiosk is held here at 1.0.0')
     expect(await data()).toMatchObject({ version: '1.0.0' })
-    await says(/alpha\/kiosk: held at 1\.0\.0 by the site \(the new one is slow\)/, 'status')
+    const shown =
+      /kiosk +1\.0\.0 .* yes [^]*alpha\/kiosk: held at 1\.0\.0 by the site since \S+, in place of 1\.1\.0 \(the new one is slow\)/
+    await says(shown, 'status')
+    const placing = await instance.muster('place', '-f', await placeFile('1.1.0'))
+    expect(placing.code).toBe(1)
+    expect(placing.stderr).toMatch(/kiosk 1\.1\.0 is placed, and ready but where its site holds it: alpha holds it at 1\.0\.0 since/)
     await instance.succeed('release', 'resume', 'kiosk', '--cluster', 'alpha')
     expect(await data()).toMatchObject({ version: '1.1.0' })
     expect(await instance.succeed('release', 'history', 'kiosk', '--cluster', 'alpha')).toMatch(/alpha +1\.0\.0 .* site /)

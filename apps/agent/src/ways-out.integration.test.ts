@@ -90,7 +90,7 @@ describe('a site', () => {
     const report = await fleet.reported(
       (one) => of(one)?.held?.version === '1.0.0' && of(one)?.version === '1.0.0' && of(one)?.ready === true,
     )
-    expect(of(report)).toMatchObject({ held: { version: '1.0.0', reason: 'orders fail' } })
+    expect(of(report)).toMatchObject({ reason: 'Held', held: { version: '1.0.0', reason: 'orders fail', wanted: '2.0.0' } })
     expect(await version()).toBe('1.0.0')
     await agent.end()
     await meddle()

@@ -72,6 +72,10 @@ describe('a release of another cluster on which one depends', () => {
     expect(told(cluster('alpha', [report({ digest: digest('1'), version: '1.0.0' })]))).toMatchObject([
       { ready: false, reason: 'NotReady', message: 'alpha has version 1.0.0, and 2.0.0 is wanted.' },
     ])
+    const held = { digest: digest('1'), version: '1.0.0', reason: 'orders fail', wanted: '2.0.0' }
+    expect(told(cluster('alpha', [report({ digest: digest('1'), version: '1.0.0', reason: 'Held', held })]))).toMatchObject([
+      { ready: false, reason: 'NotReady', message: 'alpha holds it at 1.0.0, and 2.0.0 is wanted.' },
+    ])
     expect(told(cluster('alpha', []))).toMatchObject([{ ready: false, reason: 'NotReady' }])
   })
 

@@ -67,6 +67,8 @@ function stateOf(at: ReleaseAt, placement: Placement | undefined, cycle: string 
   const reported = report.releases.find(({ name }) => name === release)
   const { bundle } = placement.spec
   if (reported === undefined) return not('NotReady', `${cluster} has not taken it yet.`)
+  if (reported.digest !== bundle.digest && reported.held !== undefined)
+    return not('NotReady', `${cluster} holds it at ${reported.held.version}, and ${bundle.version} is wanted.`)
   if (reported.digest !== bundle.digest)
     return not('NotReady', `${cluster} has version ${reported.version}, and ${bundle.version} is wanted.`)
   if (!reported.ready) return not('NotReady', `${reported.reason}: ${reported.message}`)

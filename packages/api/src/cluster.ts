@@ -34,9 +34,18 @@ export const releaseReportSchema = z.object({
   /** Who else writes what is signed again and again. */
   fights: z.array(fightSchema).max(5).optional(),
   /** Nothing is done with it, by whose word and why. */
-  suspended: z.object({ by: z.enum(['site', 'hub']), reason: z.string() }).optional(),
+  suspended: z.object({ by: z.enum(['site', 'hub']), reason: z.string(), since: z.iso.datetime().optional() }).optional(),
   /** The site keeps it at this digest, whatever the hub wants. */
-  held: z.object({ digest: digestSchema, version: z.string(), reason: z.string() }).optional(),
+  held: z
+    .object({
+      digest: digestSchema,
+      version: z.string(),
+      reason: z.string(),
+      since: z.iso.datetime().optional(),
+      /** The version that the channel asks for, where that is another. */
+      wanted: z.string().optional(),
+    })
+    .optional(),
   /** The version that the channel wants and that failed: the last good one was taken back for it. */
   rollback: z
     .object({

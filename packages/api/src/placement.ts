@@ -71,6 +71,8 @@ export interface Placement {
 export const placementReasons = {
   ready: 'Ready',
   progressing: 'Progressing',
+  /** Ready wherever it goes, but in clusters whose site holds the release at another version. */
+  held: 'Held',
   noClusters: 'NoClusters',
   /** It depends on itself by way of others: it can never become ready. */
   dependencyCycle: 'DependencyCycle',

@@ -191,6 +191,8 @@ export const releaseReasons = {
   grantEnded: 'GrantEnded',
   /** The site or the hub has said that nothing is to be done with it. */
   suspended: 'Suspended',
+  /** Healthy, at a version at which the site holds it, whatever the channel asks for. */
+  held: 'Held',
   /** The site holds it at a digest that never ran here. */
   holdUnknown: 'HoldUnknown',
   /** A release that it depends on is not ready, or nobody knows: what runs is kept meanwhile. */

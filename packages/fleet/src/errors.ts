@@ -2,6 +2,7 @@
 export type FleetErrorCode =
   | 'NotReady'
   | 'RolledBack'
+  | 'Held'
   | 'NoHub'
   | 'UnknownCluster'
   | 'UnknownPlacement'

@@ -194,6 +194,10 @@ export const adviceOf: Readonly<Record<ReleaseReason, Advice>> = {
       [`muster release resume ${name}`, 'where the hub did'],
     ],
   },
+  [releaseReasons.held]: {
+    next: 'It is kept as it is: what anybody changes of it is put back.',
+    can: ({ name, cluster }) => [[`muster release history ${name} --cluster ${cluster}`, 'what else ran there']],
+  },
   [releaseReasons.holdUnknown]: {
     waits: 'The site holds it at something that never ran there.',
     next: 'Nothing new is taken. What ran before is kept, and its drift is corrected.',

@@ -79,6 +79,23 @@ describe('waiting for a placement', () => {
     await placed(hub, placement, wait)
   })
 
+  it('ends at once where only a site that holds it is left, and says where, at what and why', async () => {
+    const since = '2030-01-01T00:00:00Z'
+    const held = { digest: `sha256:${'2'.repeat(64)}`, version: '0.9.0', reason: 'orders fail', since, wanted: '1.0.0' }
+    const holding: ReleaseReport = { ...healthy, digest: held.digest, version: '0.9.0', reason: 'Held', held }
+    const status = { observedGeneration: 1, selected: 1, ready: 0 }
+    await said(holding, { ...status, conditions: condition('False', 'Progressing', 'Ready in 0 of 1 clusters.') })
+    await expect(placed(hub, placement, wait)).rejects.toMatchObject({
+      code: 'NotReady',
+      message: expect.stringContaining(`${cluster} holds it at 0.9.0 since ${since} (orders fail)`),
+    })
+    await said(holding, { ...status, conditions: condition('False', 'Held', 'Ready in 0 of 1 clusters.') })
+    await expect(placed(hub, placement, { ...wait, deadlineMs: 60_000 })).rejects.toMatchObject({
+      code: 'Held',
+      message: `${name} 1.0.0 is placed, and ready but where its site holds it: ${cluster} holds it at 0.9.0 since ${since} (orders fail). Such a cluster takes it once its site has it follow again: muster release resume ${name} --cluster NAME.`,
+    })
+  })
+
   it('fails at once where the cluster went back from what is placed, and says why', async () => {
     const message = 'Version 1.0.0 did not become healthy within 600 s: Deployment shop/web has no pods.'
     const status = { observedGeneration: 1, selected: 1, ready: 0, rolledBack: [cluster] }

@@ -1,4 +1,14 @@
-import { apiVersion, type Cluster, cycleOf, type DriftMode, type Placement, placementReasons, releaseReasons, selects } from '@muster/api'
+import {
+  apiVersion,
+  type Cluster,
+  cycleOf,
+  type DriftMode,
+  type Placement,
+  placementReasons,
+  type ReleaseReport,
+  releaseReasons,
+  selects,
+} from '@muster/api'
 import { isKubeError, type KubeClient, type KubeObject } from '@muster/kube'
 import { FleetError } from './errors.ts'
 import { until, type WaitOptions } from './install.ts'
@@ -147,7 +157,8 @@ async function write(
  * Waits until every cluster of the placement reports the release, by this digest and with these settings, as ready, and until every other
  * cluster has pruned it. Which settings a cluster speaks of is known to the hub, so it is the hub that must say so too. Whoever says where a
  * placement goes has said where it goes away: a prune that waits for consent gets it here.
- * @throws FleetError `RolledBack` as soon as a cluster took it and went back from it, `NeedsConsent`, `NotReady` at the end of the time
+ * @throws FleetError `RolledBack` as soon as a cluster took it and went back from it, `Held` as soon as it is ready but where a site holds it at
+ * another version, `NeedsConsent`, `NotReady` at the end of the time
  */
 export async function placed(hub: KubeClient, placement: WrittenPlacement, wait: WaitOptions): Promise<void> {
   const { name } = placement.metadata
@@ -162,13 +173,13 @@ export async function placed(hub: KubeClient, placement: WrittenPlacement, wait:
       const looked = (seen?.status?.observedGeneration ?? 0) >= (placement.metadata.generation ?? seen?.metadata.generation ?? 1)
       if (looked) demandNotGoneBack(placement, seen?.status?.rolledBack ?? [], items)
       missing = []
+      const holders: string[] = []
       for (const cluster of items) {
         const at = cluster.metadata.name
         const release = cluster.status?.report?.releases.find((one) => one.name === name)
         if (selects(placement, cluster)) {
           if (release?.digest === placement.spec.bundle.digest && release.ready) continue
-          if (release?.held !== undefined && release.digest !== placement.spec.bundle.digest)
-            missing.push(`${at} holds it at ${release.held.version} (${release.held.reason})`)
+          if (release?.held !== undefined && release.digest !== placement.spec.bundle.digest) holders.push(holdText(at, release.held))
           else missing.push(release ? `${at} is not ready (${release.reason}: ${release.message})` : `${at} has not reported it yet`)
         } else if (release) {
           missing.push(`${at} has not pruned it yet (${release.reason}: ${release.message})`)
@@ -177,6 +188,8 @@ export async function placed(hub: KubeClient, placement: WrittenPlacement, wait:
           if (release.reason === releaseReasons.pruneNeedsConsent) await consentToPrune(hub, cluster, signal)
         }
       }
+      if (missing.length === 0 && holders.length > 0 && looked) demandNotHeld(placement, seen, holders)
+      missing.push(...holders)
       if (missing.length === 0) missing.push(...notReadyBy(seen, looked))
       return missing.length === 0
     },
@@ -189,6 +202,19 @@ function notReadyBy(seen: LivePlacement | undefined, looked: boolean): string[] 
   const condition = seen?.status?.conditions?.find(({ type }) => type === 'Ready')
   if (condition?.status === 'True' || condition?.reason === placementReasons.noClusters) return []
   return [condition?.message.replace(/\.$/, '') ?? 'the hub has not said how it stands yet']
+}
+
+function holdText(cluster: string, { version, reason, since }: NonNullable<ReleaseReport['held']>): string {
+  return `${cluster} holds it at ${version}${since === undefined ? '' : ` since ${since}`} (${reason})`
+}
+
+/** A site that holds it does so until somebody there resumes it: to wait for that would be in vain. */
+function demandNotHeld({ metadata: { name }, spec }: WrittenPlacement, seen: LivePlacement | undefined, holders: readonly string[]): void {
+  if (seen?.status?.conditions?.find(({ type }) => type === 'Ready')?.reason !== placementReasons.held) return
+  throw new FleetError(
+    'Held',
+    `${name} ${spec.bundle.version} is placed, and ready but where its site holds it: ${holders.join('; ')}. Such a cluster takes it once its site has it follow again: muster release resume ${name} --cluster NAME.`,
+  )
 }
 
 /** What a cluster went back from is not tried again there: to wait for it would be in vain. */

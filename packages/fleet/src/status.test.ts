@@ -70,6 +70,20 @@ describe('the status of a fleet', () => {
     }
   })
 
+  it('shows what a site holds or suspends: at what, since when, in place of what and why', () => {
+    const one = cluster('alpha', clusterReasons.ready)
+    const since = '2026-01-01T00:00:00Z'
+    const held = { digest: `sha256:${'0'.repeat(64)}`, version: '1.0.0', reason: 'orders fail', since, wanted: '2.0.0' }
+    const suspended = { by: 'site' as const, reason: 'new disk', since }
+    Object.assign(one.status?.report?.releases[0] ?? {}, { reason: 'Held', held })
+    expect(only(one, after(5))).toMatchObject({
+      ready: true,
+      releases: [{ ready: true, reason: 'Held', held, said: `held at 1.0.0 by the site since ${since}, in place of 2.0.0 (orders fail)` }],
+    })
+    Object.assign(one.status?.report?.releases[0] ?? {}, { held: undefined, suspended })
+    expect(only(one, after(5))).toMatchObject({ releases: [{ suspended, said: `suspended by the site since ${since} (new disk)` }] })
+  })
+
   it('lists the hub first', () => {
     const names = ['bravo', 'hub', 'alpha'].map((name) => cluster(name, clusterReasons.ready))
     expect(fleetStatus(names, after(1)).clusters.map((one) => one.name)).toEqual(['hub', 'alpha', 'bravo'])

@@ -21,6 +21,10 @@ export interface ReleaseStatus {
   readonly driftRemarks: readonly string[]
   /** What is in force over the bundle there. */
   readonly customizations: readonly CustomizationReport[]
+  /** Where nothing is done with it, by whose word. */
+  readonly suspended?: NonNullable<ReleaseReport['suspended']>
+  /** Where its site holds it at a version, whatever the hub wants. */
+  readonly held?: NonNullable<ReleaseReport['held']>
   /** What the site or the hub has said of it, in a sentence. */
   readonly said?: string
 }
@@ -79,6 +83,8 @@ function clusterStatus(cluster: Cluster, now: Date): ClusterStatus {
       reason: release.reason,
       message: release.message,
       customizations: release.customizations ?? [],
+      ...(release.suspended === undefined ? {} : { suspended: release.suspended }),
+      ...(release.held === undefined ? {} : { held: release.held }),
       ...saidOf(release),
       drift: driftOf(release),
       ...(release.drift === undefined ? {} : { driftMode: release.drift.mode }),
@@ -89,11 +95,19 @@ function clusterStatus(cluster: Cluster, now: Date): ClusterStatus {
 
 function saidOf({ suspended, held, breakGlass }: ReleaseReport): { said?: string } {
   const parts = [
-    ...(suspended === undefined ? [] : [`suspended by the ${suspended.by} (${suspended.reason})`]),
+    ...(suspended === undefined ? [] : [`suspended by the ${suspended.by}${sinceText(suspended)} (${suspended.reason})`]),
     ...(breakGlass === undefined ? [] : [`open to others until ${breakGlass.until} by ${breakGlass.by} (${breakGlass.reason})`]),
-    ...(held === undefined ? [] : [`held at ${held.version} by the site (${held.reason})`]),
+    ...(held === undefined ? [] : [`held at ${held.version} by the site${sinceText(held)}${wantedText(held)} (${held.reason})`]),
   ]
   return parts.length === 0 ? {} : { said: parts.join(', ') }
+}
+
+function sinceText({ since }: { readonly since?: string | undefined }): string {
+  return since === undefined ? '' : ` since ${since}`
+}
+
+function wantedText({ wanted }: NonNullable<ReleaseReport['held']>): string {
+  return wanted === undefined ? '' : `, in place of ${wanted}`
 }
 
 function driftOf({ fights, drifted, driftCorrected }: ReleaseReport): string {

@@ -74,6 +74,8 @@ function missingOf(
   if (here?.readyContent === contentOf(withSite(wanted, siteOverlays.of(release)))) return undefined
   if (here?.outcome?.ready === true && here.applied?.digest === wanted.bundle.digest)
     return missing(`version ${wanted.bundle.version} is not ready with its newer settings yet`)
+  if (here?.held?.wanted !== undefined)
+    return missing(`its site holds it at ${here.held.version ?? here.held.digest}, and version ${wanted.bundle.version} is wanted`)
   const why = here?.outcome === undefined || here.outcome.ready ? releaseReasons.progressing : here.outcome.reason
   return missing(`version ${wanted.bundle.version} is not ready yet: ${why}`)
 }

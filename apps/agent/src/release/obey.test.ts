@@ -1,8 +1,9 @@
-import type { ReleaseHistoryEntry } from '@muster/api'
+import { type ReleaseHistoryEntry, releaseReasons } from '@muster/api'
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { recordHistory } from './history.ts'
 import { obeySite, suspensionOf } from './obey.ts'
+import { orHeld } from './site.ts'
 
 const digest = (version: number): string => `sha256:${String(version).padStart(64, '0')}`
 const bundle = (version: number) => ({ repository: 'bundles/shop', version: `${version}.0.0`, digest: digest(version), size: 1 })
@@ -50,11 +51,26 @@ describe('a site', () => {
   const entry = { name: 'shop', bundle: bundle(2), namespace: 'shop', settings: { suspend: { reason: 'freeze' } } }
 
   it('holds a release at a digest that ran there, with the settings of now', () => {
-    const hold = { digest: digest(1), reason: 'orders fail' }
+    const hold = { digest: digest(1), reason: 'orders fail', since: minute(1).toISOString() }
     expect(obeySite(entry, { hold }, history)).toEqual({
       entry: { ...entry, bundle: bundle(1) },
-      held: { digest: digest(1), version: '1.0.0', reason: 'orders fail' },
+      held: { ...hold, version: '1.0.0', wanted: '2.0.0' },
     })
+  })
+
+  it('holds a release as its own decision, which is said with the reason, and calls no fault what is healthy so', () => {
+    const hold = { digest: digest(1), version: '1.0.0', reason: 'orders fail', since: minute(1).toISOString(), wanted: '2.0.0' }
+    const healthy = { ready: true, reason: releaseReasons.healthy, message: 'All 3 objects are healthy.' }
+    expect(orHeld(healthy, hold)).toEqual({
+      ready: true,
+      reason: 'Held',
+      message:
+        'The site holds it at version 1.0.0 since 2026-01-01T12:01:00.000Z, and version 2.0.0 is wanted: orders fail. All 3 objects are healthy.',
+    })
+    const degraded = { ...healthy, ready: false, reason: releaseReasons.degraded }
+    expect(orHeld(degraded, hold)).toBe(degraded)
+    const { wanted: _, ...same } = hold
+    expect(orHeld(healthy, same)).toBe(healthy)
   })
 
   it('cannot bring in by a hold what never ran there', () => {

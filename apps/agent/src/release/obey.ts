@@ -5,11 +5,13 @@ import type { ChannelRelease } from '@muster/trust'
 export interface Suspension {
   readonly by: 'site' | 'hub'
   readonly reason: string
+  /** Where it was said. */
+  readonly since?: string
 }
 
 /** Why nothing is to be done with a release; undefined where nothing says so. The site's word comes first. */
 export function suspensionOf(site: ReleaseSite | undefined, entry: ChannelRelease | undefined): Suspension | undefined {
-  if (site?.suspend !== undefined) return { by: 'site', reason: site.suspend.reason }
+  if (site?.suspend !== undefined) return { by: 'site', reason: site.suspend.reason, ...sinceOf(site.suspend) }
   const reason = entry?.settings?.suspend?.reason
   return reason === undefined ? undefined : { by: 'hub', reason }
 }
@@ -18,7 +20,20 @@ export function suspensionOf(site: ReleaseSite | undefined, entry: ChannelReleas
 export interface Obeyed {
   readonly entry: ChannelRelease
   /** At what it is held; a version that is not known never ran here. */
-  readonly held?: { readonly digest: string; readonly version: string | undefined; readonly reason: string }
+  readonly held?: Hold
+}
+
+export interface Hold {
+  readonly digest: string
+  readonly version: string | undefined
+  readonly reason: string
+  readonly since?: string
+  /** The version that the channel asks for, where that is another. */
+  readonly wanted?: string
+}
+
+function sinceOf({ since }: { readonly since?: string | undefined }): { since?: string } {
+  return since === undefined ? {} : { since }
 }
 
 /**
@@ -28,9 +43,11 @@ export interface Obeyed {
 export function obeySite(entry: ChannelRelease, site: ReleaseSite | undefined, history: readonly ReleaseHistoryEntry[]): Obeyed {
   if (site?.hold === undefined) return { entry }
   const { digest, reason } = site.hold
-  if (digest === entry.bundle.digest) return { entry, held: { digest, version: entry.bundle.version, reason } }
+  const said = { digest, reason, ...sinceOf(site.hold) }
+  if (digest === entry.bundle.digest) return { entry, held: { ...said, version: entry.bundle.version } }
+  const held = { ...said, wanted: entry.bundle.version }
   const past = history.find((one) => one.digest === digest)
-  if (past === undefined) return { entry, held: { digest, version: undefined, reason } }
+  if (past === undefined) return { entry, held: { ...held, version: undefined } }
   const { repository, version } = past
-  return { entry: { ...entry, bundle: { ...entry.bundle, repository, version, digest } }, held: { digest, version, reason } }
+  return { entry: { ...entry, bundle: { ...entry.bundle, repository, version, digest } }, held: { ...held, version } }
 }

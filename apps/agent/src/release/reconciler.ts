@@ -19,7 +19,7 @@ import { bearsGeneration } from './release-object.ts'
 import { remove } from './remove.ts'
 import { judge, obeyRollback } from './rollback.ts'
 import { Interrupted, type Outcome, type ReleaseRuntime, saidOf, targetOf } from './runtime.ts'
-import { demandKnownHold, reconcileNow, suspend, suspendedRemoval, takeSuspension } from './site.ts'
+import { demandKnownHold, orHeld, reconcileNow, suspend, suspendedRemoval, takeSuspension } from './site.ts'
 import { readSite, tellSite, withSite } from './site-overlays.ts'
 import { orStale } from './stale.ts'
 import { renewWishes } from './wishes.ts'
@@ -139,7 +139,8 @@ export class ReleaseReconciler {
     renewWishes(context)
     const walked = await this.#walk(context)
     const judged = orGrantEnded(judge(this.#services, context, walked), this.#services, context)
-    const outcome = orStale(orFighting(judged, runtime, this.#services.clock.now().getTime()), context.expiredAt)
+    const standing = orHeld(orFighting(judged, runtime, this.#services.clock.now().getTime()), runtime.held)
+    const outcome = orStale(standing, context.expiredAt)
     this.#remember(context, context.rolledBack ? walked : outcome)
     if (runtime.wishes?.generation !== content.generation && !walked.ready && isRefusal(walked.reason)) runtime.settled = content.generation
     this.#tell(runtime, outcome, content)

@@ -1,7 +1,7 @@
 import { type ReleaseSite, releaseReasons } from '@muster/api'
 import { assessRelease } from './assess.ts'
 import type { Step } from './context.ts'
-import type { Suspension } from './obey.ts'
+import type { Hold, Suspension } from './obey.ts'
 import { contentOf, type Outcome, type ReleaseRuntime } from './runtime.ts'
 
 /** Takes up what is said of the release: from here on drift is left alone, or looked for again. */
@@ -29,8 +29,24 @@ export const suspend: Step = async ({ watches }, { runtime, wanted }) => {
   return { ...outcome, ready: false, message: `${told} ${stays} ${message}` }
 }
 
-function toldOf({ by, reason }: Suspension): string {
-  return `Suspended by the ${by}: ${reason}${/[.!?]$/.test(reason) ? '' : '.'}`
+function toldOf({ by, since, reason }: Suspension): string {
+  return `Suspended by the ${by}${sinceText(since)}: ${ended(reason)}`
+}
+
+function sinceText(since: string | undefined): string {
+  return since === undefined ? '' : ` since ${since}`
+}
+
+function ended(reason: string): string {
+  return /[.!?]$/.test(reason) ? reason : `${reason}.`
+}
+
+/** What is healthy at a version at which the site holds it is said to be so: that is the site's decision, and no fault. */
+export function orHeld(outcome: Outcome, held: Hold | undefined): Outcome {
+  if (held?.wanted === undefined || !outcome.ready || outcome.reason !== releaseReasons.healthy) return outcome
+  const { version, wanted, reason, since } = held
+  const message = `The site holds it at version ${version}${sinceText(since)}, and version ${wanted} is wanted: ${ended(reason)} ${outcome.message}`
+  return { ...outcome, reason: releaseReasons.held, message }
 }
 
 /** How a suspended release stands that the channel does not have any more. */

@@ -76,6 +76,7 @@ const waits: Readonly<Record<ReleaseReason, RegExp>> = {
   RegistryUnreachable: /registry does not give the bundle/,
   Stale: /channel that the cluster holds has expired/,
   Suspended: /nothing is to be done with it/,
+  Held: /^The message says/,
   HoldUnknown: /never ran there/,
   DependencyNotReady: /that it depends on is not ready/,
   DependencyCycle: /depends on itself by way of others/,

@@ -86,6 +86,21 @@ describe('a cluster', () => {
     )
   })
 
+  it('whose site holds a release at another version is ready where that runs well, and says so', () => {
+    const old = `sha256:${'2'.repeat(64)}`
+    const held = { digest: old, version: '0.9.0', reason: 'orders fail', wanted: '1.0.0' }
+    const holding = { ...release, version: '0.9.0', digest: old, reason: 'Held', held }
+    expect(find(status({ releases: [holding] }))).toEqual({
+      status: 'True',
+      reason: 'Ready',
+      message: '1 nodes and 1 releases are ready at generation 3; release podinfo is held at 0.9.0 by the site, and 1.0.0 is wanted.',
+    })
+    const ill = { ...holding, ready: false, reason: 'Degraded' }
+    expect(find(status({ releases: [ill] }))).toMatchObject({ reason: 'NotReady', message: 'release podinfo: Degraded.' })
+    const onItsWay = { ...holding, digest: `sha256:${'3'.repeat(64)}` }
+    expect(find(status({ releases: [onItsWay] }))).toMatchObject({ message: 'release podinfo 1.0.0 is not installed yet.' })
+  })
+
   it('with very many problems names a few', () => {
     const nodes = Array.from({ length: 500 }, (_, at) => ({ name: `n${at}`, ready: false, version: '1' }))
     expect(find(status({ nodes })).message).toMatch(/n4 is not ready; and 495 more\.$/)

@@ -23,7 +23,7 @@ const maxNamed = 5
 
 /**
  * Whether a cluster is ready, from what it reports. What is not known is said to be unknown: a silent cluster is neither ready
- * nor failed. Pure.
+ * nor failed. That its site holds a release at another version is the site's decision: it is told, and is no fault. Pure.
  */
 export function clusterReady({ status, content, failure, now, silentAfterMs }: ClusterReadyOptions): Finding {
   const { report, reportedAt } = status ?? {}
@@ -48,7 +48,10 @@ export function clusterReady({ status, content, failure, now, silentAfterMs }: C
   return {
     status: 'True',
     reason: clusterReasons.ready,
-    message: `${report.nodes.length} nodes and ${report.releases.length} releases are ready at generation ${report.generation}.`,
+    message: named([
+      `${report.nodes.length} nodes and ${report.releases.length} releases are ready at generation ${report.generation}`,
+      ...holds(report),
+    ]),
   }
 }
 
@@ -72,13 +75,22 @@ function channelProblems({ generation, channelUnreadable }: ClusterReport, conte
 
 function releaseProblems({ releases }: ClusterReport, content: ChannelContent | undefined): string[] {
   const reported = new Map(releases.map((release) => [release.name, release]))
-  const missing = (content?.releases ?? []).filter(({ name, bundle }) => reported.get(name)?.digest !== bundle.digest)
+  const missing = (content?.releases ?? []).filter(({ name, bundle }) => {
+    const release = reported.get(name)
+    return release?.digest !== bundle.digest && (release?.held === undefined || release.held.digest !== release.digest)
+  })
   return [
     ...releases.filter((release) => !release.ready).map(({ name, reason }) => `release ${name}: ${reason}`),
     ...missing
       .filter(({ name }) => reported.get(name)?.ready !== false)
       .map(({ name, bundle }) => `release ${name} ${bundle.version} is not installed yet`),
   ]
+}
+
+function holds({ releases }: ClusterReport): string[] {
+  return releases.flatMap(({ name, held }) =>
+    held?.wanted === undefined ? [] : [`release ${name} is held at ${held.version} by the site, and ${held.wanted} is wanted`],
+  )
 }
 
 function named(problems: readonly string[]): string {

@@ -83,6 +83,20 @@ describe('a placement', () => {
     expect(placementState(placement, [gone], [], 2).rolledBack).toEqual([])
   })
 
+  it('is held where all that it waits for are clusters whose sites hold it at something else, once they know what is placed', () => {
+    const old = `sha256:${'2'.repeat(64)}`
+    const held = { digest: old, version: '0.9.0', reason: 'orders fail', wanted: '1.0.0' }
+    const holding = (name: string, ready?: string) => cluster(name, { digest: old, reason: 'Held', held }, ready)
+    expect(placementState(placement, [holding('a'), cluster('b', {})]).condition).toEqual({
+      status: 'False',
+      reason: 'Held',
+      message: 'Ready in 1 of 2 clusters; waiting for a (held at 0.9.0 by its site).',
+    })
+    expect(placementState(placement, [holding('a'), cluster('b')]).condition.reason).toBe('Progressing')
+    expect(placementState(placement, [holding('a')], [], 2).condition.reason).toBe('Progressing')
+    expect(placementState(placement, [holding('a', 'Silent')]).condition.reason).toBe('Progressing')
+  })
+
   it('that selects none says so', () => {
     expect(placementState({ ...placement, spec: { ...placement.spec, clusters: { names: ['x'] } } }, [cluster('a')])).toMatchObject({
       selected: 0,

@@ -41,6 +41,7 @@ export function placementState(placement: Placement, { clusters, placements, car
     return why === undefined ? [] : [`${cluster.metadata.name} (${why})`]
   })
   const ready = selected.length - waiting.length
+  const held = selected.filter((cluster) => isHeld(placement, cluster, carriedSince(placement, cluster)))
   const cycle = cycleOf(placement, selected, {
     placement: (name) => placements.find(({ metadata }) => metadata.name === name),
     cluster: (name) => clusters.find(({ metadata }) => metadata.name === name),
@@ -52,7 +53,7 @@ export function placementState(placement: Placement, { clusters, placements, car
       .filter((cluster) => hasGoneBack(placement, cluster, carriedSince(placement, cluster)))
       .slice(0, maxRolledBack)
       .map(({ metadata }) => metadata.name),
-    condition: cycle === undefined ? condition(selected.length, waiting) : circular(cycle),
+    condition: cycle === undefined ? condition(selected.length, waiting, held.length) : circular(cycle),
   }
 }
 
@@ -64,7 +65,7 @@ function circular(cycle: string): Finding {
   }
 }
 
-function condition(selected: number, waiting: readonly string[]): Finding {
+function condition(selected: number, waiting: readonly string[], held: number): Finding {
   if (selected === 0)
     return {
       status: 'False',
@@ -76,21 +77,34 @@ function condition(selected: number, waiting: readonly string[]): Finding {
   const more = waiting.length > maxNamed ? ` and ${waiting.length - maxNamed} more` : ''
   return {
     status: 'False',
-    reason: placementReasons.progressing,
+    reason: waiting.length === held ? placementReasons.held : placementReasons.progressing,
     message: `Ready in ${selected - waiting.length} of ${selected} clusters; waiting for ${waiting.slice(0, maxNamed).join(', ')}${more}.`,
   }
 }
 
 function notReady(placement: Placement, cluster: Cluster, since: number | undefined): string | undefined {
-  const { report, conditions } = cluster.status ?? {}
+  const { report } = cluster.status ?? {}
   if (!report) return 'not joined'
-  if (conditions?.some(({ type, reason }) => type === 'Ready' && reason === clusterReasons.silent)) return 'silent'
+  if (isSilent(cluster)) return 'silent'
   const release = report.releases.find(({ name }) => name === placement.metadata.name)
   if (release?.held !== undefined && release.held.digest !== placement.spec.bundle.digest)
     return `held at ${release.held.version} by its site`
   if (!release || release.digest !== placement.spec.bundle.digest) return release && !release.ready ? release.reason : 'not installed yet'
   if (!release.ready) return release.reason
   return since === undefined || report.generation < since ? 'has not taken this up yet' : undefined
+}
+
+function isSilent({ status }: Cluster): boolean {
+  return status?.conditions?.some(({ type, reason }) => type === 'Ready' && reason === clusterReasons.silent) === true
+}
+
+/** Whether a cluster knows what is placed, and its site holds the release at something else: it does not become ready by waiting. */
+function isHeld(placement: Placement, cluster: Cluster, since: number | undefined): boolean {
+  const { report } = cluster.status ?? {}
+  if (!report || isSilent(cluster) || since === undefined || report.generation < since) return false
+  const { digest } = placement.spec.bundle
+  const release = report.releases.find(({ name }) => name === placement.metadata.name)
+  return release?.held !== undefined && release.held.digest !== digest && release.digest !== digest
 }
 
 /** Reasons of a release that went back, or is on its way. */
