@@ -98,7 +98,7 @@ describe('a site', () => {
     expect(held).toContain('kiosk is held here at 1.0.0')
     expect(await data()).toMatchObject({ version: '1.0.0' })
     const shown =
-      /kiosk +1\.0\.0 .* yes [^]*alpha\/kiosk: held at 1\.0\.0 by the site since \S+, in place of 1\.1\.0 \(the new one is slow\)/
+      /kiosk +1\.0\.0 .* yes .*alpha\/kiosk: held at 1\.0\.0 by the site since \S+, in place of 1\.1\.0 \(the new one is slow\)/s
     await says(shown, 'status')
     const placing = await instance.muster('place', '-f', await placeFile('1.1.0'))
     expect(placing.code).toBe(1)
