@@ -50,8 +50,10 @@ export class DriftKeeper {
       name: 'drift',
       concurrency: workers,
       reconcile: (key, signal) => this.#correct(key, signal),
-      onError: (error, key) =>
-        options.logger.warn({ object: key, code: codeOf(error), reason: messageOf(error) }, 'drift could not be corrected yet'),
+      onError: (error, key) => {
+        const reason = options.releases.ownerOf(key)?.discreet(messageOf(error)) ?? messageOf(error)
+        options.logger.warn({ object: key, code: codeOf(error), reason }, 'drift could not be corrected yet')
+      },
     })
   }
 

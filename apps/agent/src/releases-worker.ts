@@ -164,11 +164,10 @@ export class ReleasesWorker {
       concurrency: workers,
       backoff,
       reconcile: (name, signal) => reconciler.reconcile(name, signal),
-      onError: (error, name) =>
-        logger.warn(
-          { release: name, code: codeOf(error), reason: messageOf(error) },
-          'a release could not be worked on; it is tried again',
-        ),
+      onError: (error, name) => {
+        const reason = this.releases.get(name)?.discreet(messageOf(error)) ?? messageOf(error)
+        logger.warn({ release: name, code: codeOf(error), reason }, 'a release could not be worked on; it is tried again')
+      },
     })
     this.#releaseInformer = new Informer<LiveRelease>(client, {
       apiVersion,

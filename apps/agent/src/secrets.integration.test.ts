@@ -36,6 +36,8 @@ apiVersion: v1
 kind: ConfigMap
 metadata:
   name: plain
+  labels:
+    odd: fine
 data:
   a: b
 `
@@ -44,13 +46,23 @@ const parameters = `parameters:
     schema: {type: string, minLength: 3}
     secret: true
     set: [{target: {kind: Secret, name: db}, path: data.password}]
+  - name: odd
+    schema: {type: string}
+    default: fine
+    set: [{target: {kind: ConfigMap, name: plain}, path: metadata.labels.odd}]
 `
 const secret: Ref = { apiVersion: 'v1', kind: 'Secret', namespace: shop, name: 'db' }
 const release = (report: ClusterReport): ReleaseReport | undefined => report.releases.find((one) => one.name === shop)
 
 /** Places the bundle with this sealed value, and waits until the release says this. */
-async function placed(sealed: string, says: { readonly reason: string; readonly message?: string }, more = {}): Promise<ClusterReport> {
-  const generation = await fleet.channel([{ ...entry, settings: { drift: { mode: 'correct' }, sealed: { password: sealed } } }], more)
+async function placed(
+  sealed: string,
+  says: { readonly reason: string; readonly message?: string },
+  more = {},
+  others: Readonly<Record<string, string>> = {},
+): Promise<ClusterReport> {
+  const settings = { drift: { mode: 'correct' as const }, sealed: { password: sealed, ...others } }
+  const generation = await fleet.channel([{ ...entry, settings }], more)
   return fleet.reported((report) => {
     const found = report.generation >= generation ? release(report) : undefined
     return found?.reason === says.reason && found.message.includes(says.message ?? '')
@@ -109,6 +121,14 @@ describe('a sealed value', { timeout: 120_000 }, () => {
     await placed(sealing?.resealed?.[0]?.value ?? '', { reason: 'Healthy' }, asked)
     await fleet.reported((report) => report.sealing?.resealed === undefined)
     expect(await live()).toBe(value)
+  })
+
+  it('that the API server refuses, and repeats, is told without it', async () => {
+    const of = (parameter: string, text: string) => seal(text, { cluster, release: shop, parameter }, key)
+    const said = { reason: 'ApplyFailed', message: 'Invalid value: "****' }
+    const report = await placed(await of('password', value), said, {}, { odd: await of('odd', `${value} is no label`) })
+    expect(release(report)?.message).toContain(`ConfigMap ${shop}/plain`)
+    await placed(await of('password', value), { reason: 'Healthy' })
   })
 
   it('is nowhere else: not in logs, events, reports, Releases, the agent’s state or its cache', async () => {

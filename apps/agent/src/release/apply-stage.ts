@@ -83,7 +83,9 @@ export async function applyStage(
   runtime.inventory = unionInventory(runtime.inventory, madeEntries(plan, result.applied))
   runtime.appliedAtMs = clock.now().getTime()
   runtime.rechecked = false
-  return next === 0 ? [...plan.failures, ...result.failures] : result.failures
+  const failures = next === 0 ? [...plan.failures, ...result.failures] : result.failures
+  // The API server repeats what it refuses.
+  return failures.map((failure) => ({ ...failure, message: runtime.discreet(failure.message) }))
 }
 
 /** From now on these objects are kept. What they are kept at is known once each was applied. */

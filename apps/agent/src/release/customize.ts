@@ -14,7 +14,7 @@ export async function customized(
   bundle: LoadedBundle,
   runs: boolean,
 ): Promise<LoadedBundle> {
-  const { entry, signal } = context
+  const { runtime, entry, signal } = context
   const { parameters, config } = bundle.read
   const { customize: said = [], sealed = {} } = entry.settings ?? {}
   const { site = [] } = context
@@ -29,11 +29,11 @@ export async function customized(
   const { objects, problems, namespace } = customize(bundle.read.objects, {
     parameters,
     layers,
-    sealed: await unsealed(services, bundle, entry.name, sealed, signal),
+    sealed: await unsealed(services, context, bundle, sealed),
     namespace: entry.namespace ?? entry.name,
     imageFields: config.imageFields,
   })
-  if (problems.length > 0) throw invalid(problems.map(({ message }) => message))
+  if (problems.length > 0) throw invalid(problems.map(({ message }) => runtime.discreet(message)))
   const own = new Set(bundle.read.images.map(({ descriptor }) => descriptor.digest))
   const made = objects.map(({ object }) => object)
   await vouchedFor(made, own, bundle.read, { ...services, content: context.content, runs, signal })
@@ -43,17 +43,17 @@ export async function customized(
 /** In memory only. What is no text by its parameter's schema is JSON. @throws BundleRefusal */
 async function unsealed(
   { unseal }: ReleaseServices,
+  { runtime, entry, signal }: ReleaseContext,
   { read: { parameters } }: LoadedBundle,
-  release: string,
   sealed: Readonly<Record<string, string>>,
-  signal: AbortSignal,
 ): Promise<Record<string, unknown>> {
   const values: Record<string, unknown> = {}
   for (const [name, value] of Object.entries(sealed)) {
     try {
-      const text = await unseal(value, release, name, signal)
+      const text = await unseal(value, entry.name, name, signal)
       const { type = 'string' } = parameters.find((one) => one.name === name)?.schema ?? {}
       values[name] = type === 'string' ? text : asJson(text)
+      runtime.keepSecret([text, ...leavesOf(values[name])])
     } catch (error) {
       if (error instanceof SealError) throw invalid([error.message], error)
       throw error
@@ -68,6 +68,12 @@ function asJson(text: string): unknown {
   } catch {
     return text
   }
+}
+
+/** Texts and numbers inside a value, which may stand by themselves in what comes of it. */
+function leavesOf(value: unknown): string[] {
+  if (typeof value === 'object' && value !== null) return Object.values(value).flatMap(leavesOf)
+  return typeof value === 'string' || typeof value === 'number' ? [String(value)] : []
 }
 
 const maxTold = 5

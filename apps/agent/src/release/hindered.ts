@@ -14,5 +14,5 @@ export function hindered(runtime: ReleaseRuntime, entry: ChannelRelease | undefi
   const server = error instanceof KubeError ? '' : 'Something unexpected happened: '
   const [reason, doing] =
     entry === undefined ? ([releaseReasons.pruning, 'taken away'] as const) : ([releaseReasons.applyFailed, 'brought about'] as const)
-  return { ready: false, reason, message: `It cannot be ${doing} now, and is tried again. ${server}${messageOf(error)}` }
+  return { ready: false, reason, message: `It cannot be ${doing} now, and is tried again. ${server}${runtime.discreet(messageOf(error))}` }
 }

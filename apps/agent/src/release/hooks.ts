@@ -157,7 +157,7 @@ async function make(
   return {
     ready: false,
     reason: releaseReasons.applyFailed,
-    message: `Hook ${name} could not be made (${refused.code}): ${refused.message}`,
+    message: `Hook ${name} could not be made (${refused.code}): ${runtime.discreet(refused.message)}`,
     requeueAfterMs: lookAgainMs,
   }
 }

@@ -1,4 +1,4 @@
-import type { KubeObject } from '@muster/kube'
+import type { KubeObject, Ref } from '@muster/kube'
 import { describe, expect, it } from 'vitest'
 import type { ReleaseServices } from './context.ts'
 import { lastWords } from './last-words.ts'
@@ -13,9 +13,14 @@ const ended = (name: string, exitCode: number, finishedAt: string): KubeObject =
 })
 
 /** What an API server has of a job, and what is asked of it. */
-function asked(pods: readonly KubeObject[], log: (path: string) => Promise<unknown>) {
+function asked(
+  pods: readonly KubeObject[],
+  log: (path: string) => Promise<unknown>,
+  find: (ref: Ref) => Promise<KubeObject | undefined> = async () => undefined,
+) {
   const paths: string[] = []
   const client = {
+    find,
     list: async () => ({ items: pods, resourceVersion: '1' }),
     raw: (_method: string, path: string, { query }: { query: object }) => {
       paths.push(`${path} ${JSON.stringify(query)}`)
@@ -56,6 +61,49 @@ describe('the last words of a job', () => {
     const { client } = asked([ended('last', 1, '')], async () => 'password correct horse for tok-123 refused, abc')
     const words = await lastWords({ client, releases }, job, signal)
     expect(words).toContain('password **** for **** refused, abc')
+  })
+
+  const given: KubeObject = {
+    ...ended('last', 1, ''),
+    spec: {
+      containers: [
+        { name: 'work', env: [{ valueFrom: { secretKeyRef: { name: 'one', key: 'key' } } }], envFrom: [{ secretRef: { name: 'two' } }] },
+      ],
+      volumes: [
+        { secret: { secretName: 'three' } },
+        { projected: { sources: [{ secret: { name: 'four' } }, { configMap: { name: 'plain' } }] } },
+      ],
+    },
+  }
+  const secretOf = async ({ kind, namespace, name }: Ref): Promise<KubeObject | undefined> =>
+    kind === 'Secret' && namespace === 'shop' && name !== 'four'
+      ? { apiVersion: 'v1', kind, metadata: { name, namespace }, data: { key: Buffer.from(`value-of-${name}`).toString('base64') } }
+      : undefined
+
+  it('hold no value of a Secret that its pod was given, whoever made it, also after the agent was started anew', async () => {
+    const text = `one value-of-one two ${Buffer.from('value-of-two').toString('base64')} three value-of-thr`
+    const { client } = asked([given], async () => text, secretOf)
+    expect(await lastWords({ client, releases: new Releases() }, job, signal)).toBe(
+      'Container work ended with 1 (Error), and wrote last: one **** two **** three ****',
+    )
+  })
+
+  it('hold no value that was unsealed for a release, wherever it went', async () => {
+    const releases = new Releases()
+    releases.of('shop').keepSecret(['in a ConfigMap'])
+    const { client } = asked([ended('last', 1, '')], async () => 'read in a ConfigMap.')
+    expect(await lastWords({ client, releases }, job, signal)).toContain('wrote last: read ****.')
+  })
+
+  it('are left out where it cannot be read what is secret', async () => {
+    const { client } = asked(
+      [given],
+      async () => 'value-of-one',
+      async () => {
+        throw new Error('the server does not answer')
+      },
+    )
+    expect(await lastWords({ client, releases: new Releases() }, job, signal)).toBe('Container work ended with 1 (Error).')
   })
 
   it('are missing where there is no pod, no log, or no answer: the job failed all the same', async () => {

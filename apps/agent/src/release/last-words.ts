@@ -1,11 +1,10 @@
 import type { KubeObject } from '@muster/kube'
 import type { ReleaseServices } from './context.ts'
+import { withoutSecrets } from './masking.ts'
 
 const maxLines = 10
 const maxBytes = 2_048
 const readMs = 5_000
-/** Shorter values are no secrets, and words of every text. */
-const minSecret = 4
 
 interface PodStatus {
   readonly containerStatuses?: readonly ContainerStatus[]
@@ -23,8 +22,9 @@ interface Terminated {
 }
 
 /**
- * How the newest pod of a failed job ended, and the end of what it wrote, without values of any Secret that a release brought. Undefined where
- * there is no pod any more; why it cannot be read is no reason to fail otherwise than the job did.
+ * How the newest pod of a failed job ended, and the end of what it wrote, without values of Secrets: those that releases brought, and those that the
+ * pod was given, whoever made them. Undefined where there is no pod any more; why it cannot be read is no reason to fail otherwise than the job did.
+ * Where it is not known what is secret, nothing of what it wrote is told.
  */
 export async function lastWords(
   { client, releases }: Pick<ReleaseServices, 'client' | 'releases'>,
@@ -39,13 +39,16 @@ export async function lastWords(
     const [ended] = items.flatMap(endsOf).sort((a, b) => (a.at < b.at ? 1 : -1))
     if (ended === undefined) return undefined
     const how = `Container ${ended.container} ended with ${ended.exitCode}${ended.reason === undefined ? '' : ` (${ended.reason})`}`
-    const path = `/api/v1/namespaces/${encodeURIComponent(namespace)}/pods/${encodeURIComponent(ended.pod)}/log`
+    const path = `/api/v1/namespaces/${encodeURIComponent(namespace)}/pods/${encodeURIComponent(ended.pod.metadata.name)}/log`
     const query = { container: ended.container, tailLines: maxLines, limitBytes: maxBytes }
     const log = await client
       .raw('GET', path, { query, headers: { accept: '*/*' }, signal: soon })
-      .then((text) => printable(typeof text === 'string' ? text : JSON.stringify(text)))
+      .then(async (text) => {
+        const given = await givenTo(client, ended.pod, namespace, soon)
+        return printable(withoutSecrets(typeof text === 'string' ? text : JSON.stringify(text), [...given, ...broughtBy(releases)]))
+      })
       .catch(() => '')
-    return log === '' ? `${how}.` : `${how}, and wrote last: ${masked(log, secretsOf(releases))}`
+    return log === '' ? `${how}.` : `${how}, and wrote last: ${log}`
   } catch (error) {
     if (signal.aborted) throw error
     return undefined
@@ -53,7 +56,7 @@ export async function lastWords(
 }
 
 interface End {
-  readonly pod: string
+  readonly pod: KubeObject
   readonly container: string
   readonly exitCode: number
   readonly reason: string | undefined
@@ -66,7 +69,7 @@ function endsOf(pod: KubeObject): End[] {
     const terminated = state?.terminated ?? lastState?.terminated
     if (terminated === undefined || terminated.exitCode === 0) return []
     const { exitCode, reason, finishedAt = '' } = terminated
-    return [{ pod: pod.metadata.name, container: name, exitCode, reason, at: finishedAt }]
+    return [{ pod, container: name, exitCode, reason, at: finishedAt }]
   })
 }
 
@@ -79,19 +82,47 @@ function printable(text: string): string {
     .join(' | ')
 }
 
-/** Values of the Secrets that releases bring, sealed ones among them. */
-function secretsOf(releases: Pick<ReleaseServices['releases'], 'all'>): string[] {
-  const values = releases.all().flatMap((runtime) =>
-    [...runtime.tracked.values()].flatMap(({ planned: { object } }) => {
-      if (object.kind !== 'Secret') return []
-      const data = Object.values((object['data'] ?? {}) as Record<string, string>).map((text) => Buffer.from(text, 'base64').toString())
-      return [...data, ...Object.values((object['stringData'] ?? {}) as Record<string, string>)]
-    }),
-  )
-  return values.flatMap((value) => [value, value.trim()]).filter((value) => value.length >= minSecret)
+/** Values that were unsealed for releases, and of the Secrets that they bring. */
+function broughtBy(releases: Pick<ReleaseServices['releases'], 'all'>): string[] {
+  return releases
+    .all()
+    .flatMap(({ secrets, tracked }) => [...secrets, ...[...tracked.values()].flatMap(({ planned }) => valuesOf(planned.object))])
 }
 
-/** Longer ones first, as one may hold another. */
-function masked(text: string, secrets: readonly string[]): string {
-  return [...new Set(secrets)].sort((a, b) => b.length - a.length).reduce((rest, secret) => rest.replaceAll(secret, '****'), text)
+interface PodSpec {
+  readonly containers?: readonly Container[]
+  readonly initContainers?: readonly Container[]
+  readonly volumes?: readonly {
+    readonly secret?: { readonly secretName?: string }
+    readonly projected?: { readonly sources?: readonly { readonly secret?: { readonly name?: string } }[] }
+  }[]
+}
+interface Container {
+  readonly env?: readonly { readonly valueFrom?: { readonly secretKeyRef?: { readonly name?: string } } }[]
+  readonly envFrom?: readonly { readonly secretRef?: { readonly name?: string } }[]
+}
+
+/** Values of the Secrets that a pod was given. @throws where one cannot be read */
+async function givenTo(client: ReleaseServices['client'], pod: KubeObject, namespace: string, signal: AbortSignal): Promise<string[]> {
+  const { containers = [], initContainers = [], volumes = [] } = (pod['spec'] ?? {}) as PodSpec
+  const names = new Set([
+    ...[...initContainers, ...containers].flatMap(({ env = [], envFrom = [] }) => [
+      ...env.map(({ valueFrom }) => valueFrom?.secretKeyRef?.name),
+      ...envFrom.map(({ secretRef }) => secretRef?.name),
+    ]),
+    ...volumes.flatMap(({ secret, projected }) => [secret?.secretName, ...(projected?.sources ?? []).map((source) => source.secret?.name)]),
+  ])
+  names.delete(undefined)
+  const values: string[] = []
+  for (const name of names) {
+    const secret = await client.find({ apiVersion: 'v1', kind: 'Secret', namespace, name: name ?? '' }, { signal })
+    if (secret !== undefined) values.push(...valuesOf(secret))
+  }
+  return values
+}
+
+function valuesOf(object: KubeObject): string[] {
+  if (object.kind !== 'Secret') return []
+  const data = Object.values((object['data'] ?? {}) as Record<string, string>).map((text) => Buffer.from(text, 'base64').toString())
+  return [...data, ...Object.values((object['stringData'] ?? {}) as Record<string, string>)]
 }

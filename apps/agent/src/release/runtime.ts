@@ -23,10 +23,12 @@ import type { Fight } from '../corrections.ts'
 import { type DriftPolicy, driftPolicyOf } from './drift-policy.ts'
 import { type Difference, type DriftTally, shownDrift } from './drift-tally.ts'
 import type { Wishes } from './handover.ts'
+import { withoutSecrets } from './masking.ts'
 import type { Obeyed, Suspension } from './obey.ts'
 
 const maxFightsTold = 5
 const maxRollbackMessage = 512
+const maxSecrets = 1_000
 
 /** How a release stands: what its condition `Ready` says. */
 export interface Outcome {
@@ -256,6 +258,7 @@ export class ReleaseRuntime {
   #target: string | undefined
   #applying = false
   readonly #corrections = new Set<Promise<unknown>>()
+  readonly #secrets = new Set<string>()
 
   constructor(name: string) {
     this.name = name
@@ -318,6 +321,27 @@ export class ReleaseRuntime {
   get shownDrift(): ReturnType<typeof shownDrift> {
     const { mode, left } = this.driftPolicy
     return shownDrift(this.drift, { mode, left, drifting: this.drifting, fights: this.fights, yielded: this.yielded })
+  }
+
+  /** Values that were unsealed for it: the last of them, in memory only. */
+  get secrets(): ReadonlySet<string> {
+    return this.#secrets
+  }
+
+  keepSecret(values: readonly string[]): void {
+    for (const value of values) {
+      this.#secrets.delete(value)
+      this.#secrets.add(value)
+    }
+    for (const value of this.#secrets) {
+      if (this.#secrets.size <= maxSecrets) break
+      this.#secrets.delete(value)
+    }
+  }
+
+  /** What others say of it, such as the API server of what it refuses, without values that were unsealed for it. */
+  discreet(text: string): string {
+    return this.#secrets.size === 0 ? text : withoutSecrets(text, this.#secrets)
   }
 
   /** Notes what is waited for, and since when. What comes in between, such as a look at the site's policies after a restart, ends no wait. */
