@@ -4,6 +4,7 @@ import { chmod, cp, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } fro
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
+import { crc32 } from 'node:zlib'
 import { type Descriptor, Layout, readBlob, readJson } from '@muster/oci'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type BuiltImage, buildImage } from './build.ts'
@@ -88,6 +89,37 @@ async function run(built: Built, rootfs: string, ...args: string[]): Promise<str
       config.Env.map((variable) => [variable.slice(0, variable.indexOf('=')), variable.slice(variable.indexOf('=') + 1)]),
     ),
   })
+}
+
+/** A zip archive, nothing of it compressed (APPNOTE.TXT 4.3). */
+function zipOf(files: Readonly<Record<string, string>>): Buffer {
+  const local: Buffer[] = []
+  const central: Buffer[] = []
+  let offset = 0
+  for (const [name, text] of Object.entries(files)) {
+    const content = Buffer.from(text)
+    const path = Buffer.from(name)
+    const common = Buffer.alloc(26)
+    common.writeUInt16LE(20, 0)
+    common.writeUInt32LE(crc32(content), 10)
+    common.writeUInt32LE(content.length, 14)
+    common.writeUInt32LE(content.length, 18)
+    common.writeUInt16LE(path.length, 22)
+    const place = Buffer.alloc(14)
+    place.writeUInt32LE(offset, 10)
+    const header = Buffer.concat([Buffer.from('PK\x03\x04'), common, path, content])
+    central.push(Buffer.from('PK\x01\x02\x14\x00'), common, place, path)
+    local.push(header)
+    offset += header.length
+  }
+  const directory = Buffer.concat(central)
+  const end = Buffer.alloc(22)
+  end.write('PK\x05\x06', 'latin1')
+  end.writeUInt16LE(local.length, 8)
+  end.writeUInt16LE(local.length, 10)
+  end.writeUInt32LE(directory.length, 12)
+  end.writeUInt32LE(offset, 16)
+  return Buffer.concat([...local, directory, end])
 }
 
 const goModule = {
@@ -213,6 +245,73 @@ describe('a Go module', () => {
     })
     await expect(building).rejects.toThrow('no longer wanted')
     expect(await layout.resolve(name)).toBeUndefined()
+  })
+})
+
+describe('a Go module that was downloaded', () => {
+  const library = 'package greet\n\nfunc Hello() string { return "from the published folder" }\n'
+  const program = `package main
+
+import (
+	"fmt"
+
+	"example.test/mono/greet"
+)
+
+func main() { fmt.Println(greet.Hello()) }
+`
+  const goMod = (required: string) => `module example.test/mono
+
+go 1.21
+
+require example.test/mono/greet ${required}
+
+replace example.test/mono/greet => ./greet
+`
+  const recipe: ImageRecipeInput = { go: { module: 'example.test/mono@v1.0.0', packages: ['./cmd/hello'] } }
+
+  /** Serves modules from files, as a mirror of them on a disk does. */
+  async function served(root: string, modules: readonly { path: string; version: string; files: Record<string, string> }[]) {
+    for (const { path, version, files } of modules) {
+      const prefix = `${path}@${version}`
+      const zip = zipOf(Object.fromEntries(Object.entries(files).map(([file, text]) => [`${prefix}/${file}`, text])))
+      await write(`${root}/proxy/${path}/@v`, {
+        [`${version}.mod`]: files['go.mod'] ?? '',
+        [`${version}.info`]: JSON.stringify({ Version: version }),
+      })
+      await writeFile(join(dir, root, 'proxy', path, '@v', `${version}.zip`), zip)
+    }
+    return {
+      ...process.env,
+      GOPROXY: `file://${join(dir, root, 'proxy')}`,
+      GOSUMDB: 'off',
+      GOMODCACHE: join(dir, root, 'modules'),
+    }
+  }
+
+  it('and replaces modules by folders beside it is built with the published versions that it requires', async () => {
+    const env = await served('mono', [
+      { path: 'example.test/mono', version: 'v1.0.0', files: { 'go.mod': goMod('v1.0.0'), 'cmd/hello/main.go': program } },
+      {
+        path: 'example.test/mono/greet',
+        version: 'v1.0.0',
+        files: { 'go.mod': 'module example.test/mono/greet\n\ngo 1.21\n', 'greet.go': library },
+      },
+    ])
+    const built = await build(recipe, dir, undefined, env)
+    expect(await run(built, await built.unpack())).toBe('from the published folder\n')
+    const again = await build(recipe, dir, undefined, env)
+    expect(again.image.descriptor).toEqual(built.image.descriptor)
+  })
+
+  it('and requires a version of them that nobody published says which', async () => {
+    const env = await served('unpublished', [
+      { path: 'example.test/mono', version: 'v1.0.0', files: { 'go.mod': goMod('v0.0.0'), 'cmd/hello/main.go': program } },
+    ])
+    await expect(build(recipe, dir, undefined, env)).rejects.toMatchObject({
+      code: 'DownloadFailed',
+      message: expect.stringMatching(/replaces by folders.*example\.test\/mono\/greet@v0\.0\.0/s),
+    })
   })
 })
 

@@ -11,6 +11,7 @@ import { fileContent, inLayer, type LayerEntry } from '../entry.ts'
 import { ImageError } from '../errors.ts'
 import type { GoRecipe } from '../recipe.ts'
 import { readSourceTree } from '../source-tree.ts'
+import { withoutReplacedFolders } from './replaced.ts'
 
 /** Variables of the Go command that say where modules come from and where it keeps them: the person's own setting counts. */
 const settings = [
@@ -66,7 +67,7 @@ export async function buildGo(recipe: GoRecipe, context: BuildContext): Promise<
   const paths = programs.map(({ path }) => path)
   const binariesLayer =
     source.module === undefined
-      ? await withTemporaryFolder(context, async (dir) => packBinaries(await compile(paths, recipe, source.dir, dir, environment, context)))
+      ? await withTemporaryFolder(context, async (dir) => packBinaries(await compile(paths, recipe, source, dir, environment, context)))
       : await packBinaries(await compileOnce(paths, recipe, source, environment, context))
   const layers = [await emptyBase(context), binariesLayer]
   const files: LayerEntry[] = []
@@ -191,7 +192,8 @@ async function compileOnce(
   await withTemporaryFolder(context, async (dir) => {
     const output = join(dir, 'out')
     await mkdir(output)
-    await compile(paths, recipe, source.dir, output, environment, context)
+    const modfile = await withoutReplacedFolders(source.dir, dir, environment, context)
+    await compile(paths, recipe, { dir: source.dir, modfile }, output, environment, context)
     await mkdir(join(context.cacheDir, 'go'), { recursive: true })
     await rename(output, built).catch((error: NodeJS.ErrnoException) => {
       // Another build of the same was first.
@@ -207,7 +209,7 @@ const binaryName = (index: number) => `program-${index}`
 async function compile(
   paths: readonly string[],
   recipe: GoRecipe,
-  sourceDir: string,
+  { dir: sourceDir, modfile }: { readonly dir: string; readonly modfile?: string | undefined },
   outputDir: string,
   environment: Record<string, string>,
   context: BuildContext,
@@ -218,9 +220,10 @@ async function compile(
     context.log(`go: build ${path} for linux/${context.architecture} in ${basename(sourceDir)}`)
     const file = join(outputDir, binaryName(index))
     const tags = recipe.tags === undefined ? [] : ['-tags', recipe.tags.join(',')]
+    const instead = modfile === undefined ? [] : [`-modfile=${modfile}`]
     await runTool(context.tools, {
       tool: 'go',
-      args: ['build', '-v', '-trimpath', '-buildvcs=false', '-ldflags', ldflags, ...tags, '-o', file, path],
+      args: ['build', '-v', '-trimpath', '-buildvcs=false', '-ldflags', ldflags, ...tags, ...instead, '-o', file, path],
       cwd: sourceDir,
       env: environment,
       purpose: `build ${path} in ${sourceDir}`,
