@@ -200,6 +200,23 @@ describe('what is guarded', () => {
     await expect(people.delete({ apiVersion: 'v1', kind: 'Namespace', name: shop })).rejects.toMatchObject(refused(/which you delete/))
   })
 
+  it('refuses another owner, with whose end it would be deleted, and lets a controller that is named for it set one', async () => {
+    const owner = await people.create<KubeObject>({ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'owner', namespace: shop } })
+    const ownerReferences = [{ apiVersion: 'v1', kind: 'ConfigMap', name: 'owner', uid: owner.metadata.uid }]
+    const owned = (by: KubeClient, dryRun = false) => by.patch(config, { metadata: { ownerReferences } }, { type: 'merge', dryRun })
+    await expect(owned(people)).rejects.toMatchObject(refused(/alone says which owners \(ownerReferences\) configmaps settings has/))
+    await placed('1.1.0', { drift: { mode: 'prevent', controllers: [{ user: 'scaler', paths: ['metadata.ownerReferences'] }] } })
+    await eventually(async () =>
+      owned(scaler, true).then(
+        () => true,
+        () => false,
+      ),
+    )
+    await expect(owned(people, true)).rejects.toMatchObject(refused(/alone says which owners/))
+    await placed('1.1.0')
+    await people.delete(inShop('ConfigMap', 'owner'))
+  })
+
   it('refuses another count of replicas by the scale subresource, and lets an autoscaler scale', async () => {
     const scale = (by: KubeClient, replicas: number) => by.patch(web, { spec: { replicas } }, { type: 'merge', subresource: 'scale' })
     await eventually(async () =>

@@ -120,6 +120,8 @@ function policy(options: GuardOptions): object {
     { name: 'closed', expression: closedChanged },
     { name: 'exempt', expression: exemptions.map(exemption).join(' || ') || 'false' },
     { name: 'exemptClosed', expression: exemptions.filter(reachesClosed).map(forObject).join(' || ') || 'false' },
+    { name: 'owners', expression: 'object.?metadata.?ownerReferences.orValue([]) != oldObject.?metadata.?ownerReferences.orValue([])' },
+    { name: 'exemptOwners', expression: exemptions.filter(reachesOwners).map(forObject).join(' || ') || 'false' },
     { name: 'exemptScale', expression: exemptions.filter(reachesReplicas).map(forScale).join(' || ') || 'false' },
     {
       name: 'what',
@@ -173,6 +175,14 @@ function policy(options: GuardOptions): object {
           "request.operation != 'UPDATE' || request.?subResource.orValue('') != '' || variables.before.size() == 0 || !variables.closed || variables.open || variables.exemptClosed",
         messageExpression:
           "variables.what + ' alone says what stands in the part of ' + request.resource.resource + ' ' + request.?name.orValue('') + ' that you change (pod template, rules, subjects, network policy)' + variables.who",
+      },
+      // Kubernetes deletes what has owners when they are gone: who names another owner deletes by another's hand.
+      {
+        reason: 'Forbidden',
+        expression:
+          "request.operation != 'UPDATE' || request.?subResource.orValue('') != '' || variables.before.size() == 0 || !variables.owners || variables.open || variables.exemptOwners",
+        messageExpression:
+          "variables.what + ' alone says which owners (ownerReferences) ' + request.resource.resource + ' ' + request.?name.orValue('') + ' has' + variables.who",
       },
       {
         reason: 'Forbidden',
@@ -247,7 +257,16 @@ function forScale({ kind: _, ...rest }: GuardExemption): string {
 }
 
 function reachesReplicas({ paths }: GuardExemption): boolean {
-  return paths.some((path) => path.length <= 2 && ['spec', 'replicas'].slice(0, path.length).every((field, i) => leadsTo(path[i], field)))
+  return paths.some((path) => path.length <= 2 && leadsAlong(path, ['spec', 'replicas']))
+}
+
+function reachesOwners({ paths }: GuardExemption): boolean {
+  return paths.some((path) => leadsAlong(path, ['metadata', 'ownerReferences']))
+}
+
+/** Whether a path goes to these fields, to what is above them, or below. */
+function leadsAlong(path: readonly PathStep[], fields: readonly string[]): boolean {
+  return fields.slice(0, path.length).every((field, i) => leadsTo(path[i], field))
 }
 
 function leadsTo(step: PathStep | undefined, field: string): boolean {
