@@ -3,6 +3,7 @@ import { isKubeError, type KubeClient, type KubeObject } from '@muster/kube'
 import { FleetError } from './errors.ts'
 import { until, type WaitOptions } from './install.ts'
 import { installer, systemNamespace } from './names.ts'
+import { demandRelease } from './unknown-release.ts'
 
 const kind = { apiVersion, kind: 'BreakGlass' } as const
 type LiveBreakGlass = BreakGlass & KubeObject
@@ -20,7 +21,7 @@ export async function breakGlassOf(member: KubeClient, release: string, signal: 
 /**
  * Puts signatures into a cluster that open the write guard for a release, and waits until it is open.
  * @param signatures Sigstore bundles over the same statement, JSON
- * @throws FleetError `BreakGlassRefused` with the agent's reason, `NotReady` where it does not answer, `NoBreakGlass`
+ * @throws FleetError `UnknownRelease` at once, `BreakGlassRefused` with the agent's reason, `NotReady` where it does not answer, `NoBreakGlass`
  */
 export async function breakGlass(
   member: KubeClient,
@@ -28,6 +29,7 @@ export async function breakGlass(
   signatures: readonly string[],
   wait: WaitOptions,
 ): Promise<BreakGlass> {
+  await demandRelease(member, release, wait.signal)
   const asked = { ...kind, metadata: { name: release }, spec: { signatures: [...signatures] } } as KubeObject
   const { generation } = (await member.apply(asked, { fieldManager: installer, force: true, signal: wait.signal }).catch(notServed))
     .metadata
@@ -65,9 +67,14 @@ async function guardKnows(member: KubeClient, release: string, wait: WaitOptions
   )
 }
 
-/** Takes back what opens the write guard for a release, and waits until the agent has closed it. @returns false where there was nothing */
+/**
+ * Takes back what opens the write guard for a release, and waits until the agent has closed it.
+ * @returns false where there was nothing
+ * @throws FleetError `UnknownRelease` where there is no such release, and nobody asked anything for it
+ */
 export async function endBreakGlass(member: KubeClient, release: string, wait: WaitOptions): Promise<boolean> {
   const there = await breakGlassOf(member, release, wait.signal)
+  if (there === undefined) await demandRelease(member, release, wait.signal)
   const open = there?.status?.conditions?.some(({ type, reason }) => type === 'Open' && reason === breakGlassReasons.open) === true
   if (there !== undefined) await member.delete({ ...kind, name: release }, { signal: wait.signal })
   await until(

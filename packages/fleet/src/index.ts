@@ -19,3 +19,4 @@ export { placeSealed, type Rotation, rotateSealingKey, sealedPlacement, sealingK
 export { type ClusterStatus, type FleetStatus, fleetStatus, type ReleaseStatus } from './status.ts'
 export { type GrantView, type TenantView, tenantViews } from './tenants.ts'
 export { createJoinToken, type JoinToken } from './token.ts'
+export { demandRelease, unknownRelease } from './unknown-release.ts'

@@ -3,6 +3,7 @@ import { isKubeError, type KubeClient, type KubeObject } from '@muster/kube'
 import { FleetError } from './errors.ts'
 import { until, type WaitOptions } from './install.ts'
 import { installer } from './names.ts'
+import { unknownRelease } from './unknown-release.ts'
 
 /** Field manager of what is said at a site: everything else of a Release is the agent's. */
 const siteManager = 'muster-site'
@@ -21,13 +22,7 @@ export async function sayAtSite(member: KubeClient, name: string, change: SiteCh
     return await member.patch<LiveRelease>({ apiVersion, kind: 'Release', name }, { spec: { site: change } }, options)
   } catch (cause) {
     if (!isKubeError(cause, 'NotFound')) throw cause
-    throw new FleetError(
-      'UnknownRelease',
-      `There is no release ${name} in this cluster; "muster release list" shows those that there are.`,
-      {
-        cause,
-      },
-    )
+    throw await unknownRelease(member, name, signal)
   }
 }
 

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { userInfo } from 'node:os'
 import type { BreakGlass, BreakGlassStatement } from '@muster/api'
-import { breakGlass, breakGlasses, breakGlassOf, endBreakGlass } from '@muster/fleet'
+import { breakGlass, breakGlasses, breakGlassOf, demandRelease, endBreakGlass } from '@muster/fleet'
 import { maxBreakGlassMs, readBreakGlass, signBreakGlass } from '@muster/trust'
 import { printable } from '../bundles.ts'
 import type { Context } from '../context.ts'
@@ -41,6 +41,8 @@ export async function breakGlassCommand(context: Context, release: string | unde
   if (options.for === undefined || reason === undefined)
     throw new UsageError('Say for how long and why: --for 30m --reason TEXT. It is shown to everybody who looks at the release.')
   const statement = statementOf(release, { ...options, for: options.for, reason }, new Date())
+  // Before anybody is asked for a passphrase.
+  await withSite(context, options, (member) => demandRelease(member, release, context.signal))
   const signatures = await signaturesOn(context, statement, options)
   await open(context, release, signatures, options)
 }
@@ -82,7 +84,10 @@ async function open(context: Context, release: string, signatures: readonly stri
 /** A second person signs the same. */
 async function approve(context: Context, release: string, options: BreakGlassCommandOptions): Promise<void> {
   const asked = await withSite(context, options, (member) => breakGlassOf(member, release, context.signal))
-  if (asked === undefined) throw new Failure(`Nobody asked to break glass for ${release} in ${options.cluster}.`)
+  if (asked === undefined) {
+    await withSite(context, options, (member) => demandRelease(member, release, context.signal))
+    throw new Failure(`Nobody asked to break glass for ${release} in ${options.cluster}.`)
+  }
   const { signatures } = asked.spec
   const { statement } = readBreakGlass(signatures)
   if (statement.cluster !== options.cluster || statement.release !== release)

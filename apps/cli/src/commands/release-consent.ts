@@ -1,4 +1,5 @@
 import { apiVersion, type Release } from '@muster/api'
+import { unknownRelease } from '@muster/fleet'
 import type { KubeObject } from '@muster/kube'
 import type { Context } from '../context.ts'
 import { Failure, UsageError } from '../errors.ts'
@@ -17,7 +18,7 @@ export async function releaseConsent(context: Context, name: string, options: Co
     throw new UsageError('Say where: consent is for the objects of one cluster. Add --cluster NAME, or --kubeconfig FILE.')
   await withSite(context, options, async (member) => {
     const release = await member.find<Release & KubeObject>({ apiVersion, kind: 'Release', name }, { signal: context.signal })
-    if (release === undefined) throw new Failure(`There is no release "${name}" in this cluster.`)
+    if (release === undefined) throw await unknownRelease(member, name, context.signal)
     const waits = release.status?.needsConsent
     if (waits === undefined) {
       if (options.reason !== undefined) throw new Failure(`Nothing of ${name} waits for consent here.`)

@@ -1,5 +1,5 @@
 import { apiVersion, type Placement, type Release } from '@muster/api'
-import { pastVersion, placed, placeWritten, shortDigest, standingOf } from '@muster/fleet'
+import { pastVersion, placed, placeWritten, shortDigest, standingOf, unknownRelease } from '@muster/fleet'
 import type { KubeObject } from '@muster/kube'
 import { type Context, withCluster } from '../context.ts'
 import { Failure, UsageError } from '../errors.ts'
@@ -23,7 +23,7 @@ export async function releaseRollback(context: Context, name: string, options: R
   if (reason === undefined) throw new UsageError('Say why, for those who look at it later: --reason TEXT.')
   await withSite(context, options, async (member) => {
     const release = await member.find<Release & KubeObject>({ apiVersion, kind: 'Release', name }, { signal: context.signal })
-    if (release === undefined) throw new Failure(`There is no release "${name}" in this cluster.`)
+    if (release === undefined) throw await unknownRelease(member, name, context.signal)
     const past = pastVersion(release.status?.history ?? [], release.status?.appliedDigest, options.to)
     const after = await said(context, member, name, { hold: { digest: past.digest, reason, since: now() } })
     const standing = standingOf({ name, cluster: '', silent: false, release: after })
