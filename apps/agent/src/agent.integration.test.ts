@@ -6,6 +6,7 @@ import type { KubeObject, Ref } from '@muster/kube'
 import { type ChannelRelease, generateKeyPair } from '@muster/trust'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { eventually, startCluster, type TestCluster } from './testing/cluster.ts'
+import { webDeployment } from './testing/manifests.ts'
 
 const id = randomBytes(4).toString('hex')
 const cluster = `test-${id}`
@@ -36,24 +37,7 @@ spec:
   ports:
     - port: 80
 ---
-apiVersion: apps/v1
-kind: Deployment
-metadata:
-  name: web
-spec:
-  replicas: 0
-  selector:
-    matchLabels:
-      app: web
-  template:
-    metadata:
-      labels:
-        app: web
-    spec:
-      containers:
-        - name: web
-          image: registry.example/web:1.0
-${more}`
+${webDeployment}${more}`
 }
 
 const release = (report: ClusterReport, name = shop): ReleaseReport | undefined => report.releases.find((one) => one.name === name)

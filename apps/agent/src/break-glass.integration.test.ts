@@ -17,6 +17,7 @@ import { generateKeyPair, type KeyPair, signatureKeyFromPem, signBreakGlass } fr
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
 import { TestAgent } from './testing/agent.ts'
 import { TestFleet } from './testing/fleet.ts'
+import { webDeployment } from './testing/manifests.ts'
 
 const id = randomBytes(4).toString('hex')
 const cluster = `test-${id}`
@@ -48,24 +49,7 @@ metadata:
 data:
   greeting: hello
 ---
-apiVersion: apps/v1
-kind: Deployment
-metadata:
-  name: web
-spec:
-  replicas: 0
-  selector:
-    matchLabels:
-      app: web
-  template:
-    metadata:
-      labels:
-        app: web
-    spec:
-      containers:
-        - name: web
-          image: registry.example/web:1.0
-`
+${webDeployment}`
 
 const statement = (change: Partial<BreakGlassStatement> = {}): BreakGlassStatement => ({
   cluster,

@@ -5,6 +5,7 @@ import type { KubeObject, Ref } from '@muster/kube'
 import { fieldManager } from '@muster/reconcile'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { eventually, startCluster, type TestCluster } from './testing/cluster.ts'
+import { webDeployment } from './testing/manifests.ts'
 
 const id = randomBytes(4).toString('hex')
 const shop = `shop-${id}`
@@ -50,24 +51,7 @@ data:
   tone: polite
   version: ${name}
 ---
-apiVersion: apps/v1
-kind: Deployment
-metadata:
-  name: web
-spec:
-  replicas: 0
-  selector:
-    matchLabels:
-      app: web
-  template:
-    metadata:
-      labels:
-        app: web
-    spec:
-      containers:
-        - name: web
-          image: registry.example/web:1.0
-`
+${webDeployment}`
 
 beforeAll(async () => {
   ;({ client, fleet, agent, end } = await startCluster(id))

@@ -3,6 +3,7 @@ import { apiVersion, type ClusterReport, type Release, type ReleaseReport, type 
 import { KubeClient, type KubeObject, loadKubeconfig, type Ref } from '@muster/kube'
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
 import { eventually, startCluster, type TestCluster } from './testing/cluster.ts'
+import { webDeployment } from './testing/manifests.ts'
 
 const id = randomBytes(4).toString('hex')
 const cluster = `test-${id}`
@@ -66,24 +67,7 @@ metadata:
   name: web
 rules: []
 ---
-apiVersion: apps/v1
-kind: Deployment
-metadata:
-  name: web
-spec:
-  replicas: 0
-  selector:
-    matchLabels:
-      app: web
-  template:
-    metadata:
-      labels:
-        app: web
-    spec:
-      containers:
-        - name: web
-          image: registry.example/web:1.0
-`
+${webDeployment}`
 
 const stateful = `apiVersion: apps/v1
 kind: StatefulSet
