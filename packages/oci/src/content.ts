@@ -24,6 +24,11 @@ export interface ContentSource {
   manifest(digest: string, options?: CallOptions): Promise<{ descriptor: Descriptor; bytes: Uint8Array }>
   /** Streamed. Throws `DigestMismatch` or `SizeMismatch` at the end: do not use what came before without reaching it. */
   blob(descriptor: Descriptor, options?: BlobOptions): AsyncIterable<Uint8Array>
+  /**
+   * What of a blob comes after its first `from` bytes, for a reader who has those. The source cannot verify it: the reader must, with
+   * what it has. A source without this is read from the beginning.
+   */
+  blobRest?(descriptor: Descriptor, from: number, options?: BlobOptions): AsyncIterable<Uint8Array>
   /** What refers to a manifest as its subject: signatures, SBOMs, attestations. Empty when nothing does. */
   referrers(digest: string, options?: CallOptions & { artifactType?: string | undefined }): Promise<Descriptor[]>
 }

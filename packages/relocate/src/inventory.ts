@@ -193,7 +193,9 @@ async function hangingOn(digest: string, places: readonly ContentSource[], signa
       ]
     }),
   )
-  return [...new Map(lists.flat().map((wanted) => [keyOf(wanted), wanted])).values()]
+  const byKey = new Map(lists.flat().map((wanted) => [keyOf(wanted), wanted]))
+  // In the same order each time, whatever order the registry has: an archive that was begun is gone on with only where it is the same.
+  return [...byKey].sort(([one], [other]) => (one < other ? -1 : 1)).map(([, wanted]) => wanted)
 }
 
 /** A registry with the API does not always list what was pushed, to it or before its update, by the fallback tag. */

@@ -94,14 +94,33 @@ function manifestEntry({ descriptor, source }: Item): ArchiveEntry {
   return {
     name: blobPath(descriptor),
     size: descriptor.size,
-    open: async function* (signal) {
-      yield (await source.manifest(descriptor.digest, { signal })).bytes
+    digest: descriptor.digest,
+    open: async function* ({ signal, from }) {
+      yield (await source.manifest(descriptor.digest, { signal })).bytes.subarray(from)
     },
   }
 }
 
 function blobEntry(descriptor: Descriptor, source: ContentSource): ArchiveEntry {
-  return { name: blobPath(descriptor), size: descriptor.size, open: (signal) => passing(source.blob(descriptor, { signal, reuse: true })) }
+  return {
+    name: blobPath(descriptor),
+    size: descriptor.size,
+    digest: descriptor.digest,
+    open: ({ signal, from = 0 }) => {
+      const options = { signal, reuse: true }
+      if (from === 0) return passing(source.blob(descriptor, options))
+      return passing(source.blobRest?.(descriptor, from, options) ?? behind(from, source.blob(descriptor, options)))
+    },
+  }
+}
+
+/** Of a source that can only be read from the beginning. */
+async function* behind(from: number, content: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  let at = 0
+  for await (const chunk of content) {
+    if (at + chunk.length > from) yield chunk.subarray(Math.max(0, from - at))
+    at += chunk.length
+  }
 }
 
 const passed = collector()
@@ -117,8 +136,9 @@ function inMemory(name: string, bytes: Uint8Array): ArchiveEntry {
   return {
     name,
     size: bytes.length,
-    open: async function* () {
-      if (bytes.length > 0) yield bytes
+    digest: digestOf(bytes),
+    open: async function* ({ from }) {
+      if (bytes.length > 0) yield bytes.subarray(from)
     },
   }
 }

@@ -86,7 +86,7 @@ export interface Packed {
   readonly files: readonly string[]
   /** On disk. */
   readonly bytes: number
-  /** What was read from the sources: blobs, and their bytes. */
+  /** What of the sources is in it: blobs, and their bytes. */
   readonly content: { readonly blobs: number; readonly bytes: number }
   /** Blobs that are left out, since what the archive follows has them. */
   readonly omitted: number
@@ -119,8 +119,8 @@ export async function relocateToArchive(
       const there = await takeInventory(archive, inventory.root, options)
       const name = `${file}:${tag}`
       const after = await demandSame(inventory, there, archive, { ...options, known: since?.digests, name })
-      // Content that an earlier run began was not seen whole by either.
-      if (written.resumed > 0) await readThrough(archive, inventory, since, signal)
+      // Content that parts of an earlier run begin was not seen whole by either.
+      if (partBytes !== undefined && written.resumed > 0) await readThrough(archive, inventory, since, signal)
       if (since === undefined) await source.verify?.(archive, inventory.root)
       artifacts.push({ source: source.name, target: name, digest: inventory.root.digest, before: inventory.counts, after })
     }

@@ -139,9 +139,9 @@ export async function bundle(
 }
 
 /** Bytes that no compression makes smaller, the same each time (xorshift). */
-export function noise(length: number): Uint8Array {
+export function noise(length: number, seed = 1): Uint8Array {
   const result = new Uint8Array(length)
-  let state = 1
+  let state = seed
   for (let at = 0; at < length; at += 1) {
     state ^= state << 13
     state ^= state >>> 17

@@ -63,15 +63,17 @@ describe('relocating to a disk that is full', () => {
     expect((await there.resolve('1.0.0'))?.digest).toBe(digest)
   })
 
-  it('an archive: the same, and no file bears its name before it is whole', async () => {
+  it('an archive: the same, no file bears its name before it is whole, and the next run goes on with what there is', async () => {
     const file = join(disk, 'media.tar')
     const failed = await runHere('relocate', source, `archive:${file}`)
     expect(failed.code).toBe(1)
     expect(failed.err).toMatch(/could not be written or read \(ENOSPC\)\. Check the disk's space/)
     expect(failed.out).toBe('')
-    expect(await readdir(disk)).toEqual(['of-somebody-else'])
+    expect(await readdir(disk)).toEqual(['media.tar.partial', 'of-somebody-else'])
     await rm(filler)
-    expect((await runHere('relocate', source, `archive:${file}`)).code).toBe(0)
+    const done = await runHere('relocate', source, `archive:${file}`, '--output', 'json')
+    expect(done.code).toBe(0)
+    expect((JSON.parse(done.out) as { resumed: number }).resumed).toBeGreaterThan(0)
     expect(await readdir(disk)).toEqual(['media.tar'])
   })
 

@@ -95,9 +95,13 @@ export class Archive implements ContentSource, ContentTarget {
     return { descriptor: { mediaType: parseManifest(bytes).mediaType, digest, size }, bytes }
   }
 
-  async *blob(descriptor: Descriptor, { signal }: CallOptions = {}): AsyncGenerator<Uint8Array> {
-    const { offset, size } = this.#place(descriptor.digest)
-    yield* verifyStream(this.#bytes.stretch(offset, size, signal), descriptor, this.file)
+  blob(descriptor: Descriptor, options: CallOptions = {}): AsyncGenerator<Uint8Array> {
+    return verifyStream(this.blobRest(descriptor, 0, options), descriptor, this.file)
+  }
+
+  async *blobRest({ digest }: Descriptor, from: number, { signal }: CallOptions = {}): AsyncGenerator<Uint8Array> {
+    const { offset, size } = this.#place(digest)
+    yield* this.#bytes.stretch(offset + from, size - from, signal)
   }
 
   async referrers(digest: string, options: CallOptions & { artifactType?: string | undefined } = {}): Promise<Descriptor[]> {

@@ -1,226 +1,25 @@
-import { createHash, type Hash } from 'node:crypto'
-import { type FileHandle, open, readdir, rename, rm, stat } from 'node:fs/promises'
-import { basename, dirname, join } from 'node:path'
-import { ensureDirectory, errno, readBounded, storageError, syncDirectory, writeAll, writeAtomic } from '../disk.ts'
-import { OciError } from '../errors.ts'
-import { type Part, partName, partsListPath, sha256Of, writePartsList } from './parts.ts'
+import type { Hash } from 'node:crypto'
 import type { Frame } from './zstd.ts'
 
 /** Where the frames of an archive go. */
 export interface Sink {
-  /** What is there from a run that was ended: how far it got in the tar, and the frames until there. */
-  readonly resumed: { readonly offset: number; readonly frames: readonly Frame[] }
   write(bytes: Uint8Array, frame: Frame): Promise<void>
-  /** Makes it visible. The files that it is in. */
-  finish(): Promise<string[]>
-  /** Gives up; `keep` leaves what a later run can go on from. */
-  abandon(keep: boolean): Promise<void>
 }
 
-/** One file that appears when it is whole. */
-export class FileSink implements Sink {
-  readonly resumed = { offset: 0, frames: [] }
-  readonly #file: string
-  readonly #temporary: string
-  readonly #handle: FileHandle
-
-  private constructor(file: string, temporary: string, handle: FileHandle) {
-    this.#file = file
-    this.#temporary = temporary
-    this.#handle = handle
-  }
-
-  static async open(file: string): Promise<FileSink> {
-    try {
-      await ensureDirectory(dirname(file))
-      await removeAbandoned(file)
-      const temporary = `${file}.partial-${process.pid}`
-      return new FileSink(file, temporary, await open(temporary, 'w'))
-    } catch (error) {
-      throw storageError(error, file)
-    }
-  }
-
-  async write(bytes: Uint8Array): Promise<void> {
-    await writeAll(this.#handle, bytes).catch((error: unknown) => {
-      throw storageError(error, this.#temporary)
-    })
-  }
-
-  async finish(): Promise<string[]> {
-    await this.#handle.sync()
-    await this.#handle.close()
-    await rename(this.#temporary, this.#file)
-    await syncDirectory(dirname(this.#file))
-    return [this.#file]
-  }
-
-  async abandon(): Promise<void> {
-    await this.#handle.close().catch(() => {})
-    await rm(this.#temporary, { force: true })
-  }
-}
-
-/** What processes that are gone left behind. */
-async function removeAbandoned(file: string): Promise<void> {
-  const start = `${basename(file)}.partial-`
-  for (const name of await readdir(dirname(file))) {
-    const pid = name.startsWith(start) ? Number(name.slice(start.length)) : Number.NaN
-    if (Number.isSafeInteger(pid) && pid > 0 && !isRunning(pid)) await rm(join(dirname(file), name), { force: true })
-  }
-}
-
-function isRunning(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    return errno(error) === 'EPERM'
-  }
-}
-
-interface FinishedPart extends Part {
-  /** In bytes. */
-  readonly size: number
+/** Where writing goes on in a tar of which an earlier run wrote the beginning. */
+export interface Start {
+  /** What is there. */
   readonly frames: readonly Frame[]
+  /** How much of the tar is in it. In bytes. */
+  readonly offset: number
+  /** The content that `offset` is in the middle of. */
+  readonly begun?: Begun | undefined
 }
 
-interface Journal {
-  readonly plan: string
-  readonly parts: readonly FinishedPart[]
-}
-
-const maximumJournalBytes = 256 * 1024 * 1024
-
-/** Parts of at most `partBytes`, and a list of their checksums that appears when all are there. */
-export class PartsSink implements Sink {
-  readonly resumed: { readonly offset: number; readonly frames: readonly Frame[] }
-  readonly #file: string
-  readonly #partBytes: number
-  readonly #plan: string
-  readonly #parts: FinishedPart[]
-  #current: { handle: FileHandle; hash: Hash; size: number; frames: Frame[] } | undefined
-
-  private constructor(file: string, partBytes: number, plan: string, parts: readonly FinishedPart[]) {
-    this.#file = file
-    this.#partBytes = partBytes
-    this.#plan = plan
-    this.#parts = [...parts]
-    const frames = parts.flatMap((part) => part.frames)
-    this.resumed = { offset: frames.reduce((sum, { size }) => sum + size, 0), frames }
-  }
-
-  /** @param plan says what is written: parts of the same plan are gone on from, others are replaced */
-  static async open(file: string, partBytes: number, plan: string): Promise<PartsSink> {
-    try {
-      await ensureDirectory(dirname(file))
-      if (await isThere(file)) {
-        throw new OciError('Storage', `${file} is there already, as one file. Move it away, or give the parts another name.`)
-      }
-      const parts = await intactParts(file, plan)
-      // Until all parts are new, the old list would name a mixture.
-      await rm(partsListPath(file), { force: true })
-      return new PartsSink(file, partBytes, plan, parts)
-    } catch (error) {
-      throw storageError(error, file)
-    }
-  }
-
-  async write(bytes: Uint8Array, frame: Frame): Promise<void> {
-    const path = this.#temporary()
-    try {
-      if (this.#current !== undefined && this.#current.size + bytes.length > this.#partBytes) await this.#endPart()
-      this.#current ??= { handle: await open(this.#temporary(), 'w'), hash: createHash('sha256'), size: 0, frames: [] }
-      const part = this.#current
-      part.hash.update(bytes)
-      await writeAll(part.handle, bytes)
-      part.size += bytes.length
-      part.frames.push(frame)
-    } catch (error) {
-      throw storageError(error, path)
-    }
-  }
-
-  async finish(): Promise<string[]> {
-    await this.#endPart()
-    const parts = this.#parts.map(({ name, sha256 }) => ({ name, sha256 }))
-    await writeAtomic(partsListPath(this.#file), writePartsList(parts), dirname(this.#file))
-    await rm(journalPath(this.#file), { force: true })
-    for (let at = this.#parts.length; await isThere(this.#path(partName(this.#file, at))); at += 1)
-      await rm(this.#path(partName(this.#file, at)))
-    return [...parts.map(({ name }) => this.#path(name)), partsListPath(this.#file)]
-  }
-
-  async abandon(keep: boolean): Promise<void> {
-    await this.#current?.handle.close().catch(() => {})
-    await rm(this.#temporary(), { force: true })
-    if (keep) return
-    for (const { name } of this.#parts) await rm(this.#path(name), { force: true })
-    await rm(journalPath(this.#file), { force: true })
-  }
-
-  async #endPart(): Promise<void> {
-    const part = this.#current
-    if (part === undefined) return
-    await part.handle.sync()
-    await part.handle.close()
-    this.#current = undefined
-    const name = partName(this.#file, this.#parts.length)
-    await rename(`${this.#path(name)}.partial`, this.#path(name))
-    await syncDirectory(dirname(this.#file))
-    this.#parts.push({ name, sha256: part.hash.digest('hex'), size: part.size, frames: part.frames })
-    const journal: Journal = { plan: this.#plan, parts: this.#parts }
-    await writeAtomic(journalPath(this.#file), new TextEncoder().encode(JSON.stringify(journal)), dirname(this.#file))
-  }
-
-  #temporary(): string {
-    return `${this.#path(partName(this.#file, this.#parts.length))}.partial`
-  }
-
-  #path(name: string): string {
-    return join(dirname(this.#file), name)
-  }
-}
-
-function journalPath(file: string): string {
-  return `${file}.unfinished`
-}
-
-/** The parts that an earlier run of the same plan finished, as far as they are what it wrote. */
-async function intactParts(file: string, plan: string): Promise<FinishedPart[]> {
-  const bytes = await readBounded(journalPath(file), maximumJournalBytes)
-  const journal = bytes === undefined ? undefined : readJournal(bytes)
-  if (journal?.plan !== plan) return []
-  const intact: FinishedPart[] = []
-  for (const [at, part] of journal.parts.entries()) {
-    // The table of frames is made again, with what is in it.
-    if (part.frames.some(({ size }) => size === 0)) break
-    if (part.name !== partName(file, at) || (await sha256Of(join(dirname(file), part.name))) !== part.sha256) break
-    intact.push(part)
-  }
-  return intact
-}
-
-/** This program's own note: one that is damaged is as good as none. */
-function readJournal(bytes: Uint8Array): Journal | undefined {
-  try {
-    const json = JSON.parse(new TextDecoder().decode(bytes)) as Partial<Journal>
-    const isWhole =
-      typeof json.plan === 'string' &&
-      Array.isArray(json.parts) &&
-      json.parts.every((part: Partial<FinishedPart> | null) => typeof part?.name === 'string' && Array.isArray(part.frames))
-    return isWhole ? (json as Journal) : undefined
-  } catch {
-    return undefined
-  }
-}
-
-async function isThere(path: string): Promise<boolean> {
-  try {
-    await stat(path)
-    return true
-  } catch (error) {
-    if (errno(error) === 'ENOENT') return false
-    throw error
-  }
+/** The beginning of an entry's content, which is there and not verified before the rest has come. */
+export interface Begun {
+  /** Never none, and never all. */
+  readonly bytes: number
+  /** Over them (sha256). Copy it. */
+  readonly hash: Hash
 }

@@ -2,8 +2,11 @@ import { createHash } from 'node:crypto'
 import { resolve } from 'node:path'
 import type { CallOptions } from '../content.ts'
 import { OciError } from '../errors.ts'
-import { FileSink, PartsSink, type Sink } from './sink.ts'
-import { type ArchiveEntry, framesOf, tarSize, tarStream } from './stream.ts'
+import { FileSink } from './file-sink.ts'
+import { PartsSink } from './parts-sink.ts'
+import { readPrefix } from './prefix.ts'
+import type { Sink, Start } from './sink.ts'
+import { type ArchiveEntry, framesOf, TornEntry, tarSize, tarStream } from './stream.ts'
 import { compressFrame, type Frame, frameBytes, seekTable } from './zstd.ts'
 
 export interface WriteArchiveOptions extends CallOptions {
@@ -28,8 +31,8 @@ export const minimumPartBytes = 4 * 1024 * 1024
 const framesAtOnce = 2
 
 /**
- * Writes a tar that is the same for the same entries. A file appears when it is whole. Parts appear one by one, and a run that was ended is
- * gone on from at its last whole part; the list of checksums appears last.
+ * Writes a tar that is the same for the same entries, and appears when it is whole. A run that was ended, however, is gone on from: one file
+ * in the middle of what it was at, parts at the last whole one. What an earlier run left of a file is verified, and not believed.
  * @throws OciError of the entries' content, and `Storage`
  */
 export async function writeArchive(
@@ -39,14 +42,46 @@ export async function writeArchive(
 ): Promise<WrittenArchive> {
   const path = resolve(file)
   const compress = options.compress ?? path.endsWith('.zst')
-  const { partBytes } = options
-  const sink =
-    partBytes === undefined
-      ? await FileSink.open(path)
-      : await PartsSink.open(path, checkedPart(partBytes), planOf(entries, compress, partBytes))
+  return options.partBytes === undefined
+    ? writeFile(path, entries, { ...options, compress })
+    : writeParts(path, entries, { ...options, compress, partBytes: options.partBytes })
+}
+
+type Writing = WriteArchiveOptions & { readonly compress: boolean }
+
+async function writeFile(path: string, entries: readonly ArchiveEntry[], options: Writing): Promise<WrittenArchive> {
+  const { compress, signal, onProgress } = options
+  const sink = await FileSink.open(path)
+  const goOn = async (start: Start): Promise<WrittenArchive> => {
+    await sink.goOn(start)
+    const bytes = await fill(sink, entries, start, options)
+    return { files: await sink.finish(), bytes, resumed: start.offset }
+  }
   try {
-    const bytes = await fill(sink, entries, compress, options)
-    return { files: await sink.finish(), bytes, resumed: sink.resumed.offset }
+    const all = tarSize(entries)
+    const looked = (done: number): void => onProgress?.(done, all)
+    const { furthest, sure } = await readPrefix((into, at) => sink.read(into, at), entries, { compress, signal, onProgress: looked })
+    return await goOn(furthest).catch((error: unknown) => {
+      // What was begun there was damaged. What is verified is never at fault.
+      if (error instanceof TornEntry && sure.offset < furthest.offset) return goOn(sure)
+      throw error
+    })
+  } catch (error) {
+    await sink.abandon()
+    throw error instanceof TornEntry ? error.cause : error
+  }
+}
+
+async function writeParts(
+  path: string,
+  entries: readonly ArchiveEntry[],
+  options: Writing & { readonly partBytes: number },
+): Promise<WrittenArchive> {
+  const { compress, partBytes } = options
+  const sink = await PartsSink.open(path, checkedPart(partBytes), planOf(entries, compress, partBytes))
+  try {
+    const bytes = await fill(sink, entries, sink.start, options)
+    return { files: await sink.finish(), bytes, resumed: sink.start.offset }
   } catch (error) {
     // Parts of content that turned out to be wrong are not gone on from.
     await sink.abandon(!(error instanceof OciError && (error.code === 'DigestMismatch' || error.code === 'SizeMismatch')))
@@ -58,12 +93,12 @@ export async function writeArchive(
 async function fill(
   sink: Sink,
   entries: readonly ArchiveEntry[],
-  compress: boolean,
-  { signal, onProgress }: WriteArchiveOptions,
+  start: Start,
+  { compress, signal, onProgress }: Writing,
 ): Promise<number> {
-  const frames: Frame[] = [...sink.resumed.frames]
+  const frames: Frame[] = [...start.frames]
   const all = tarSize(entries)
-  let done = sink.resumed.offset
+  let done = start.offset
   const running: { readonly frame: Uint8Array; readonly packed: Promise<Uint8Array> }[] = []
   const spare: Uint8Array[] = []
   let writing: Promise<void> | undefined
@@ -79,7 +114,7 @@ async function fill(
     onProgress?.(done, all)
   }
   try {
-    for await (const frame of framesOf(tarStream(entries, done, signal), frameBytes, spare)) {
+    for await (const frame of framesOf(tarStream(entries, start, signal), frameBytes, spare)) {
       signal?.throwIfAborted()
       const packed = compress ? compressFrame(frame) : Promise.resolve(frame)
       packed.catch(() => {})
@@ -109,7 +144,7 @@ function checkedPart(bytes: number): number {
 }
 
 function planOf(entries: readonly ArchiveEntry[], compress: boolean, partBytes: number): string {
-  const hash = createHash('sha256').update(JSON.stringify([1, compress, partBytes, frameBytes]))
-  for (const { name, size } of entries) hash.update(`${name}\0${size}\n`)
+  const hash = createHash('sha256').update(JSON.stringify([2, compress, partBytes, frameBytes]))
+  for (const { name, size, digest } of entries) hash.update(`${name}\0${size}\0${digest}\n`)
   return hash.digest('hex')
 }

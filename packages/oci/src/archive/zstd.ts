@@ -18,6 +18,10 @@ const footerBytes = 9
 const seekableMagic = 0x8f92eab1
 const skippableMagic = 0x184d2a5e
 const keptFrames = 2
+/** What a frame of others could ask for would be much more than it holds. */
+const maximumWindowLog = 22
+/** No frame takes more than what is in it and this. */
+export const frameOverheadBytes = 64 * 1024
 
 const compress = promisify(zstdCompress)
 const decompress = promisify(zstdDecompress)
@@ -25,9 +29,38 @@ const decompress = promisify(zstdDecompress)
 /** One frame that stands by itself. The level is fixed, so that the same content gives the same archive. */
 export function compressFrame(bytes: Uint8Array): Promise<Uint8Array> {
   return compress(bytes, {
-    chunkSize: bytes.length + 64 * 1024,
+    chunkSize: bytes.length + frameOverheadBytes,
     params: { [constants.ZSTD_c_compressionLevel]: 3, [constants.ZSTD_c_checksumFlag]: 1 },
   })
+}
+
+/**
+ * How long the frame at the start of `bytes` is (RFC 8878, 3.1.1), by the heads of its blocks: nothing is decompressed. Undefined where
+ * there is no whole frame.
+ */
+export function frameLength(bytes: Uint8Array): number | undefined {
+  if (!isZstd(bytes) || bytes.length < 5) return undefined
+  const descriptor = bytes[4] ?? 0
+  const single = (descriptor & 0x20) !== 0
+  const sizeBytes = [single ? 1 : 0, 2, 4, 8][descriptor >> 6] ?? 0
+  const dictionaryBytes = [0, 1, 2, 4][descriptor & 3] ?? 0
+  const checksumBytes = (descriptor & 4) === 0 ? 0 : 4
+  for (let at = 5 + (single ? 0 : 1) + dictionaryBytes + sizeBytes; at + 3 <= bytes.length; ) {
+    const head = (bytes[at] ?? 0) | ((bytes[at + 1] ?? 0) << 8) | ((bytes[at + 2] ?? 0) << 16)
+    const kind = (head >> 1) & 3
+    if (kind === 3) return undefined
+    // A block of one byte, repeated, holds only that byte.
+    at += 3 + (kind === 1 ? 1 : head >> 3)
+    if ((head & 1) === 0) continue
+    return at + checksumBytes <= bytes.length ? at + checksumBytes : undefined
+  }
+  return undefined
+}
+
+/** What is in one frame that {@link compressFrame} made; undefined where it is anything else. */
+export async function decompressFrame(packed: Uint8Array): Promise<Uint8Array | undefined> {
+  const bounds = { maxOutputLength: frameBytes, chunkSize: frameBytes, params: { [constants.ZSTD_d_windowLogMax]: maximumWindowLog } }
+  return decompress(packed, bounds).catch(() => undefined)
 }
 
 /** The table at the end by which frames are found (zstd seekable format 0.1.0): a skippable frame, which other programs pass over. */

@@ -97,6 +97,18 @@ describe('credentials', () => {
   })
 })
 
+it('gives the rest of a blob to who has its beginning, and asks only for that', async () => {
+  const peer = await scripted((request, response) => {
+    const from = Number(/^bytes=(\d+)-$/.exec(request.headers.range ?? '')?.[1])
+    response.writeHead(206, { 'content-range': `bytes ${from}-${bytes.length - 1}/${bytes.length}` }).end(bytes.subarray(from))
+  })
+  const repository = client({ host: peer.host, plainHttp: true }).repository('app')
+  expect((await collect(repository.blobRest(blob, 150_000))).equals(bytes.subarray(150_000))).toBe(true)
+  const deaf = await scripted((_, response) => response.end(bytes))
+  const other = client({ host: deaf.host, plainHttp: true }).repository('app')
+  expect((await collect(other.blobRest(blob, 150_000))).equals(bytes.subarray(150_000))).toBe(true)
+})
+
 describe('trouble that passes', () => {
   it('is waited out, as long as the registry asks', async () => {
     const peer = await scripted((_, response, count) => {

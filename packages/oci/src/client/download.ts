@@ -12,7 +12,7 @@ export function downloadBlob(
   descriptor: Descriptor,
   options: BlobOptions,
 ): AsyncGenerator<Uint8Array> {
-  return verifyStream(resumed(transport, repository, descriptor, options), descriptor, `${transport.options.host}/${repository}`)
+  return verifyStream(downloadRest(transport, repository, descriptor, 0, options), descriptor, `${transport.options.host}/${repository}`)
 }
 
 /** A try that brings less is as good as none: else a registry that trickles would never be given up. */
@@ -20,15 +20,17 @@ const progressBytes = 16 * 1024
 /** From so many on, a connection of its own is soon paid for. */
 const bulkBytes = 8 * 1024 * 1024
 
-async function* resumed(
+/** What comes after the first `from` bytes of a blob, not verified. */
+export async function* downloadRest(
   transport: Transport,
   repository: string,
   descriptor: Descriptor,
+  from: number,
   options: BlobOptions,
 ): AsyncGenerator<Uint8Array> {
   const { signal } = options
   const retries = transport.retries(signal)
-  let offset = 0
+  let offset = from
   let sinceFailure = 0
   for (;;) {
     try {

@@ -12,7 +12,7 @@ import {
 } from '../manifest.ts'
 import { isTag } from '../reference.ts'
 import { addReferrer, filterReferrers, readReferrers, referrersTag } from '../referrers.ts'
-import { downloadBlob } from './download.ts'
+import { downloadBlob, downloadRest } from './download.ts'
 import type { Answer } from './exchange.ts'
 import { namesIn, pages } from './pages.ts'
 import { readAll, type Transport } from './transport.ts'
@@ -66,6 +66,10 @@ export class Repository implements ContentSource, ContentTarget {
 
   blob(descriptor: Descriptor, options: BlobOptions = {}): AsyncIterable<Uint8Array> {
     return downloadBlob(this.#transport, this.name, descriptor, options)
+  }
+
+  blobRest(descriptor: Descriptor, from: number, options: BlobOptions = {}): AsyncIterable<Uint8Array> {
+    return downloadRest(this.#transport, this.name, descriptor, from, options)
   }
 
   async referrers(digest: string, options: CallOptions & { artifactType?: string | undefined } = {}): Promise<Descriptor[]> {

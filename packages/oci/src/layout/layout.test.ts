@@ -27,6 +27,14 @@ describe('a layout', () => {
     expect((await stat(join(layout.directory, 'blobs', 'sha256', digestHex(image.digest)))).size).toBe(image.size)
   })
 
+  it('gives the rest of a blob to who has its beginning', async () => {
+    const layout = await newLayout()
+    const bytes = noise(200_000)
+    await layout.putBlob(describeBlob(bytes), () => chunks(bytes))
+    expect((await collect(layout.blobRest(describeBlob(bytes), 150_000))).equals(bytes.subarray(150_000))).toBe(true)
+    expect(await failure(collect(layout.blobRest(describeBlob(noise(10)), 5)))).toBe('NotFound')
+  })
+
   it('keeps its tags over closing and opening', async () => {
     const layout = await newLayout()
     const image = await pushImage(layout, 1, { tag: 'example.test/app:1.0' })

@@ -74,13 +74,16 @@ export class Layout implements ContentSource, ContentTarget {
     return { descriptor: { mediaType: parseManifest(bytes).mediaType, digest, size: bytes.length }, bytes }
   }
 
-  async *blob(descriptor: Descriptor, options: CallOptions = {}): AsyncGenerator<Uint8Array> {
+  blob(descriptor: Descriptor, options: CallOptions = {}): AsyncGenerator<Uint8Array> {
+    return verifyStream(this.blobRest(descriptor, 0, options), descriptor, this.directory)
+  }
+
+  async *blobRest(descriptor: Descriptor, from: number, { signal }: CallOptions = {}): AsyncGenerator<Uint8Array> {
     const path = this.#blobPath(descriptor.digest)
-    const file = createReadStream(path, options.signal === undefined ? {} : { signal: options.signal })
     try {
-      yield* verifyStream(file, descriptor, this.directory)
+      yield* createReadStream(path, { start: from, ...(signal === undefined ? {} : { signal }) })
     } catch (error) {
-      options.signal?.throwIfAborted()
+      signal?.throwIfAborted()
       throw errno(error) === 'ENOENT' ? this.#missing(descriptor.digest) : storageError(error, path)
     }
   }

@@ -1,13 +1,11 @@
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { type FileHandle, open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { storageError } from '../disk.ts'
 import { OciError } from '../errors.ts'
+import { flock } from '../flock.ts'
 
 /**
- * Takes a directory for this process until `close`. The lock is flock(2) on an open file, so that the kernel gives it up when the
- * process dies, however it dies. Node has no call for it: `flock` of util-linux takes it on the file handle that it inherits.
+ * Takes a directory for this process until `close`, or until the process dies, however it dies.
  * @throws OciError `Storage` when another server has it, in this process or another
  */
 export async function lockDirectory(directory: string): Promise<{ close(): Promise<void> }> {
@@ -15,7 +13,7 @@ export async function lockDirectory(directory: string): Promise<{ close(): Promi
   let handle: FileHandle | undefined
   try {
     handle = await open(path, 'a+')
-    if (!(await flock(handle))) {
+    if (!(await flock(handle, path))) {
       const owner = (await handle.readFile('utf8')).trim().slice(0, 20)
       const who = /^[0-9]+$/.test(owner) ? ` (process ${owner})` : ''
       throw new OciError(
@@ -29,15 +27,5 @@ export async function lockDirectory(directory: string): Promise<{ close(): Promi
   } catch (error) {
     await handle?.close()
     throw storageError(error, path)
-  }
-}
-
-async function flock(handle: FileHandle): Promise<boolean> {
-  const child = spawn('flock', ['--exclusive', '--nonblock', '3'], { stdio: ['ignore', 'ignore', 'ignore', handle.fd] })
-  try {
-    const [code] = (await once(child, 'close')) as [number | null]
-    return code === 0
-  } catch (cause) {
-    throw new OciError('Storage', 'The registry cannot lock its directory: the program flock did not start. Install util-linux.', { cause })
   }
 }
