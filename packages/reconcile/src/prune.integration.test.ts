@@ -81,7 +81,15 @@ describe('prune', () => {
     const { plan, applied, failures } = await installer.install(objects, name, namespace)
     expect(failures).toEqual([])
     expect(plan.objects.map((item) => item.object.kind)).toEqual(['ConfigMap', 'ConfigMap', 'ConfigMap'])
-    const inventory = [...applied.values()].map((one) => entryOf(one.object))
+    // What was planned and never made; somebody else has one of that name, with the labels of another that was copied.
+    const copied = {
+      apiVersion: 'v1',
+      kind: 'ConfigMap',
+      metadata: { name: 'd', namespace, labels: { 'muster.dev/release': name } },
+      data: {},
+    }
+    await client.create(copied)
+    const inventory = [...[...applied.values()].map((one) => entryOf(one.object)), entryOf(copied as KubeObject)]
     await installer.meddle(
       { apiVersion: 'v1', kind: 'ConfigMap', name: 'b', namespace },
       { metadata: { labels: { 'muster.dev/release': 'another' } } },
@@ -89,6 +97,7 @@ describe('prune', () => {
     )
     const results = await prune(client, inventory, { release: name })
     expect(results.map(({ entry, outcome }) => [entry.name, outcome])).toEqual([
+      ['d', 'Kept'],
       ['c', 'Gone'],
       ['b', 'Kept'],
       ['a', 'Gone'],
@@ -99,7 +108,7 @@ describe('prune', () => {
         .map((item) => item.metadata.name)
         .filter((one) => one !== 'kube-root-ca.crt')
         .sort(),
-    ).toEqual(['b', 'bystander'])
+    ).toEqual(['b', 'bystander', 'd'])
     await client.delete({ apiVersion: 'v1', kind: 'Namespace', name: namespace })
   })
 

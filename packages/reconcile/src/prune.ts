@@ -3,6 +3,7 @@ import { type ClusterApi, calling, releaseLabel } from './cluster.ts'
 import { contentOf, customResourcesOf } from './content.ts'
 import { failureOf } from './failure.ts'
 import { describeFinalizers } from './finalizers.ts'
+import { holderOf } from './holder.ts'
 import { groupKind, nameOf } from './identity.ts'
 import { entryRef, type InventoryEntry } from './inventory.ts'
 import { compareForPrune, compareSteps } from './order.ts'
@@ -142,7 +143,9 @@ function whoIsInside(names: readonly string[]): string {
 function whyKept(entry: InventoryEntry, live: KubeObject, release: string): string | undefined {
   const holder = live.metadata.labels?.[releaseLabel]
   if (holder !== release) return `It does not bear the label ${releaseLabel}=${release}${holder === undefined ? '' : ` but ${holder}`}.`
-  if (isProtected(entry) && (entry.uid === undefined || entry.uid !== live.metadata.uid)) {
+  const known = entry.uid !== undefined && entry.uid === live.metadata.uid
+  if (!known && holderOf(live) !== release) return `The release did not make it: the label ${releaseLabel} on it is another's.`
+  if (isProtected(entry) && !known) {
     return `A ${groupKind(entry)} is deleted only when it is known to be the one that the release made.`
   }
   return undefined
