@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { apiVersion, type ClusterReport, type Release, type ReleaseReport, type ReleaseSettings } from '@muster/api'
 import type { KubeObject } from '@muster/kube'
+import { jobState } from '@muster/reconcile'
 import type { ChannelRelease } from '@muster/trust'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { eventually, startCluster, type TestCluster } from './testing/cluster.ts'
@@ -72,6 +73,7 @@ describe('hooks', () => {
   const first = data('1') + data('1', 'needed', ', annotations: {muster.dev/hook: before-install}')
   const jobs = hook('migrate', 'before-install,before-upgrade') + hook('seed', 'after-install')
   let one: ChannelRelease
+  let two: ChannelRelease
 
   it('run before anything that is not there for them, and after all is healthy; other releases do not wait', async () => {
     one = await published('1.0.0', first + jobs)
@@ -106,7 +108,8 @@ describe('hooks', () => {
 
   it('that fail stop the version before anything of it is applied; it is taken back, and what runs on failure runs once', async () => {
     const bad = data('2') + hook('migrate', 'before-upgrade') + hook('alarm', 'on-failure')
-    await fleet.channel([await published('2.0.0', bad)])
+    two = await published('2.0.0', bad)
+    await fleet.channel([two])
     const running = await eventually(async () => {
       const found = await job('migrate')
       return found?.metadata.labels?.['muster.dev/hook-run']?.endsWith('before-upgrade') === true && found
@@ -131,6 +134,17 @@ describe('hooks', () => {
     // Going back runs no hook, and nothing of the failed version's runs twice.
     expect((await release()).status?.hooks).not.toHaveProperty('onFailure')
     expect([alarm, undefined]).toContain((await job('alarm'))?.metadata.uid)
+  })
+
+  it('that failed run again for the same version once the one before it was wanted again', async () => {
+    const before = (await job('migrate'))?.metadata.uid
+    const generation = await fleet.channel([one])
+    await fleet.reported((report) => report.generation === generation && reportOf(report)?.reason === 'Healthy')
+    await fleet.channel([two])
+    await eventually(async () => ![undefined, before].includes((await job('migrate'))?.metadata.uid))
+    await ends('migrate', 'Succeeded')
+    await fleet.reported((report) => reportOf(report)?.version === '2.0.0' && reportOf(report)?.ready === true)
+    expect(await version()).toBe('2')
   })
 
   it('run anew for the next version, which passes at once; what only the failed one had goes', async () => {
@@ -177,5 +191,54 @@ describe('hooks', () => {
     await fleet.channel([await published('7.0.0', data('7'), { ...settings, customize })])
     const refused = await fleet.reported((report) => reportOf(report)?.reason === 'ApplyFailed')
     expect(reportOf(refused)?.message).toMatch(/ConfigMap hooks-.*\/data \(HookInvalid\): .*sometimes.*before-install/)
+  })
+
+  /** A job of somebody else, as if it were of a hook. */
+  const foreign = async (name: string): Promise<KubeObject> =>
+    client.create<KubeObject>(
+      {
+        apiVersion: 'batch/v1',
+        kind: 'Job',
+        metadata: { name, namespace: shop, labels: { 'muster.dev/release': shop, 'muster.dev/hook-run': 'any.before-upgrade' } },
+        spec: {
+          template: {
+            spec: {
+              nodeSelector: { 'example.test/node': 'none' },
+              restartPolicy: 'Never',
+              containers: [{ name: 'work', image: 'registry.example/work:1' }],
+            },
+          },
+        },
+      } as KubeObject,
+      { fieldManager: 'somebody' },
+    )
+
+  it('are not taken to have run since somebody else made a job of their name: it stays, or goes and is made anew', async () => {
+    const { uid } = (await foreign('check-first')).metadata
+    await ends('check-first', 'Succeeded')
+    await eventually(async () => jobState((await job('check-first')) as KubeObject).state === 'succeeded')
+    const manifests = data('8') + hook('check-first', 'before-upgrade')
+    await fleet.channel([await published('8.0.0', manifests)])
+    const refused = await fleet.reported(
+      (report) => reportOf(report)?.reason === 'ApplyFailed' && reportOf(report)?.message.includes('check-first') === true,
+    )
+    expect(reportOf(refused)?.message).toMatch(/before-upgrade Job \S+check-first could not be made \(NotAdopted\)/)
+    expect(await version()).toBe('6')
+    await fleet.channel([await published('8.0.0', manifests, { ...settings, adopt: [{ kind: 'Job', name: 'check-first' }] })])
+    await eventually(async () => ![undefined, uid].includes((await job('check-first'))?.metadata.uid))
+    expect(await version()).toBe('6')
+    await ends('check-first', 'Succeeded')
+    await fleet.reported((report) => reportOf(report)?.version === '8.0.0' && reportOf(report)?.ready === true)
+  })
+
+  it('of a failure that cannot even be made hold up the way back for no longer than their time', async () => {
+    const { uid } = (await foreign('siren')).metadata
+    await fleet.channel([await published('9.0.0', data('9') + hook('check-last', 'before-upgrade') + hook('siren', 'on-failure'))])
+    await ends('check-last', 'Failed')
+    await fleet.reported((report) => reportOf(report)?.message.includes('siren could not be made (NotAdopted)') === true)
+    agent.passedMs += 301_000
+    const back = await fleet.reported((report) => reportOf(report)?.reason === 'RolledBack')
+    expect(reportOf(back)?.version).toBe('8.0.0')
+    expect((await job('siren'))?.metadata.uid).toBe(uid)
   })
 })

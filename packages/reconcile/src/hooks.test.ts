@@ -1,5 +1,6 @@
+import type { KubeObject } from '@muster/kube'
 import { describe, expect, it } from 'vitest'
-import { hookJobsAt, hookOf, isHookJob, jobOf, jobState } from './hooks.ts'
+import { hookJobsAt, hookOf, hookRunOf, isHookJob, jobOf, jobState } from './hooks.ts'
 
 const job = (name: string, annotations: Record<string, string> = {}, spec: object = {}) => ({
   apiVersion: 'batch/v1',
@@ -49,6 +50,26 @@ describe('a hook', () => {
       spec: { backoffLimit: 1 },
     })
     expect(jobOf(job('x', {}, { ttlSecondsAfterFinished: 5 }), 'r')['spec']).toEqual({})
+  })
+
+  it('counts a job only for the run for which the agent made it: no label that another wrote makes it one', () => {
+    const labels = { 'muster.dev/release': 'shop', 'muster.dev/hook-run': 'abc.before' }
+    const by = (manager: string, ...owned: string[]) => ({
+      manager,
+      operation: 'Apply',
+      fieldsType: 'FieldsV1',
+      fieldsV1: { 'f:metadata': { 'f:labels': Object.fromEntries(owned.map((label) => [`f:${label}`, {}])) } },
+    })
+    const made = (...managedFields: object[]): KubeObject => ({
+      ...job('x'),
+      metadata: { name: 'x', namespace: 'shop', labels, managedFields: managedFields as never },
+    })
+    const all = Object.keys(labels)
+    expect(hookRunOf(made(by('muster-agent', ...all)), 'shop')).toBe('abc.before')
+    expect(hookRunOf(made(by('muster-agent', ...all)), 'bank')).toBeUndefined()
+    expect(hookRunOf(made(by('kubectl', ...all)), 'shop')).toBeUndefined()
+    expect(hookRunOf(made(by('muster-agent', 'muster.dev/release'), by('kubectl', 'muster.dev/hook-run')), 'shop')).toBeUndefined()
+    expect(hookRunOf(made(by('muster-agent', 'muster.dev/hook-run'), by('kubectl', 'muster.dev/release')), 'shop')).toBeUndefined()
   })
 
   it('stands by its job: running until it is complete or failed, and why', () => {

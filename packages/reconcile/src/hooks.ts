@@ -1,5 +1,9 @@
 import type { KubeObject } from '@muster/kube'
+import { fieldManager } from './cluster.ts'
+import { touches } from './fields.ts'
+import { holderOf } from './holder.ts'
 import { groupKind, objectKey, refOf } from './identity.ts'
+import { ownFields } from './managed-fields.ts'
 
 /** Moments of a release's life at which a hook may run. */
 export const hookEvents = ['before-install', 'after-install', 'before-upgrade', 'after-upgrade', 'on-failure'] as const
@@ -16,7 +20,7 @@ export const hookAnnotations = {
 } as const
 
 /** On the job of a hook: which run it is of. Another run makes it anew. */
-export const hookRunLabel = 'muster.dev/hook-run'
+const hookRunLabel = 'muster.dev/hook-run'
 
 /** What an object says of itself as a hook. */
 export interface Hook {
@@ -91,6 +95,13 @@ export function jobOf(object: KubeObject, run: string): KubeObject {
   const { ttlSecondsAfterFinished: _ttl, ...spec } = (object['spec'] ?? {}) as { readonly [key: string]: unknown }
   const { labels } = object.metadata
   return { ...object, metadata: { ...object.metadata, labels: { ...labels, [hookRunLabel]: run } }, spec }
+}
+
+/** For which run of a release's hooks a job was made. What somebody else made, or wrote on it, is for none. */
+export function hookRunOf(job: KubeObject, release: string): string | undefined {
+  if (holderOf(job) !== release) return undefined
+  const own = touches(ownFields(job, fieldManager) ?? {}, ['f:metadata', 'f:labels', `f:${hookRunLabel}`])
+  return own ? job.metadata.labels?.[hookRunLabel] : undefined
 }
 
 /** How a job of a hook stands. */

@@ -1,6 +1,6 @@
 export { type Addition, additionsByOthers, type JsonPatchOperation, removalPatch } from './additions.ts'
 export type { AdoptionRule } from './adoption.ts'
-export { type Applied, type ApplyOptions, applyObject, type TakeOver } from './apply.ts'
+export { type Applied, type ApplyOptions, applyObject, standingOf, type TakeOver } from './apply.ts'
 export { type ApplyPlanOptions, applyPlan } from './apply-plan.ts'
 export { type ClusterApi, fieldManager, guardLabel, releaseLabel } from './cluster.ts'
 export { contentOf } from './content.ts'
@@ -24,7 +24,7 @@ export {
   hookEvents,
   hookJobsAt,
   hookOf,
-  hookRunLabel,
+  hookRunOf,
   isHookJob,
   type JobState,
   jobOf,

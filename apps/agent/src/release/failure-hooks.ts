@@ -3,10 +3,10 @@ import { BundleRefusal } from '../bundle-loader.ts'
 import { codeOf, messageOf } from '../error.ts'
 import type { ReleaseContext, ReleaseServices, Step } from './context.ts'
 import { actFor } from './grant.ts'
-import { runHook } from './hooks.ts'
+import { maxFailureHookMs, runHook } from './hooks.ts'
 import { planOf, verified } from './release-bundle.ts'
 import { awaitsFailureHooks, keyOf } from './rollback.ts'
-import { contentOf, type Outcome } from './runtime.ts'
+import { contentOf, type Outcome, type ReleaseRuntime } from './runtime.ts'
 
 /** Runs what a version that has failed wants run then: once, and before anything is taken back. Whatever comes of it, the way goes on. */
 export const runFailureHooks: Step = async (services, context) => {
@@ -23,6 +23,7 @@ export const runFailureHooks: Step = async (services, context) => {
     if (!(error instanceof BundleRefusal)) throw error
     services.logger.warn({ release: runtime.name, code: codeOf(error), reason: messageOf(error) }, 'hooks of a failure cannot be run')
   }
+  runtime.failureHooks.clear()
   if (runtime.hooks !== undefined) {
     const { onFailure: _ran, ...rest } = runtime.hooks
     runtime.hooks = rest
@@ -43,8 +44,20 @@ async function run(services: ReleaseServices, context: ReleaseContext): Promise<
     return undefined
   }
   for (const planned of hookJobsAt(plan.objects, 'on-failure')) {
+    if (isOverdue(services, runtime, planned.key)) {
+      services.logger.warn({ release: runtime.name, object: planned.key }, 'a hook of a failure did not come to its end; the way goes on')
+      continue
+    }
     const outcome = await runHook(services, context, { planned, event: 'on-failure', api })
     if (outcome !== undefined) return outcome
   }
   return undefined
+}
+
+/** Whether a hook was waited for long enough, also one that cannot even be made. An agent that starts anew begins anew. */
+function isOverdue({ clock }: Pick<ReleaseServices, 'clock'>, runtime: ReleaseRuntime, key: string): boolean {
+  const nowMs = clock.monotonicMs()
+  const sinceMs = runtime.failureHooks.get(key) ?? nowMs
+  runtime.failureHooks.set(key, sinceMs)
+  return nowMs - sinceMs > maxFailureHookMs
 }

@@ -1,11 +1,12 @@
 import { type HookRecord, releaseReasons } from '@muster/api'
-import type { KubeObject } from '@muster/kube'
+import { isKubeError, type KubeObject } from '@muster/kube'
 import {
+  ApplyRefusal,
   applyPlan,
   type ClusterApi,
   type HookEvent,
   hookJobsAt,
-  hookRunLabel,
+  hookRunOf,
   isHookJob,
   type JobState,
   jobOf,
@@ -14,20 +15,22 @@ import {
   type Plan,
   type PlannedObject,
   refOf,
-  releaseLabel,
   type Stage,
+  standingOf,
+  type TakeOver,
 } from '@muster/reconcile'
+import { codeOf, messageOf } from '../error.ts'
 import type { ReleaseContext, ReleaseServices } from './context.ts'
 import { lastWords } from './last-words.ts'
 import { keyOf } from './rollback.ts'
-import type { Outcome, RolloutStage } from './runtime.ts'
+import type { Outcome, ReleaseRuntime, RolloutStage } from './runtime.ts'
 
 /** The watch on jobs tells of every change; this is for what says nothing. Milliseconds. */
 const lookAgainMs = 10_000
 /** A job that must go before it runs again is looked at so soon, in milliseconds. */
 const goneAgainMs = 500
 /** So long, in milliseconds, the way back waits for a hook of a failure. */
-const maxFailureHookMs = 300_000
+export const maxFailureHookMs = 300_000
 /** Nothing changes by itself about a hook that has failed. */
 const failedAgainMs = 60_000
 
@@ -61,12 +64,12 @@ function isNeeded({ phase, hook }: PlannedObject, of: HookRecord['of']): boolean
  * @returns with which hooks it comes; undefined where there are none
  */
 export async function beginHooks(
-  { objects }: ReleaseServices,
+  { objects, clock }: ReleaseServices,
   context: ReleaseContext,
   plan: Plan,
   asked: boolean,
 ): Promise<HookRecord['of'] | undefined> {
-  const { runtime, entry, content, signal } = context
+  const { runtime, entry, signal } = context
   if (!plan.objects.some(isHookJob)) {
     runtime.hooks = undefined
     return undefined
@@ -75,7 +78,13 @@ export async function beginHooks(
   const known = runtime.hooks?.key === key ? runtime.hooks : undefined
   if (known !== undefined && !(asked && known.failed !== undefined)) return known.of
   const first = runtime.applied === undefined && runtime.remembered === undefined
-  const { failed: _failed, ...before } = known ?? { key, of: first ? 'install' : 'upgrade', attempt: content.generation - 1, done: [] }
+  const { failed: _failed, ...before } = known ?? {
+    key,
+    of: first ? 'install' : 'upgrade',
+    attempt: Math.floor(clock.now().getTime() / 1000),
+    done: [],
+  }
+  runtime.failureHooks.clear()
   const onFailure = hookJobsAt(plan.objects, 'on-failure').length > 0 ? ({ onFailure: 'pending' } as const) : {}
   runtime.hooks = { ...before, attempt: before.attempt + 1, ...onFailure }
   await objects.write(entry.name, runtime, undefined, signal)
@@ -98,12 +107,9 @@ export async function runHook(
   if (record === undefined || record.done.includes(name)) return undefined
   const run = `${record.key.slice(0, 24)}-${record.attempt}.${event}`
   const live = await api.find(ref, { signal })
-  if (live?.metadata.labels?.[releaseLabel] !== runtime.name) return make(services, context, planned, { run, name, api })
-  if (live.metadata.deletionTimestamp !== undefined) return waits(planned, `${name} is made anew when the one before is gone.`, goneAgainMs)
-  if (live.metadata.labels[hookRunLabel] !== run) {
-    await remove(api, live, signal)
-    return waits(planned, `${name} is made anew when the one before is gone.`, goneAgainMs)
-  }
+  if (live === undefined) return make(services, context, planned, { run, name, api })
+  if (hookRunOf(live, runtime.name) !== run || live.metadata.deletionTimestamp !== undefined)
+    return makeWay(context, planned, { live, name, api })
   const state = endOf(services, live, event)
   if (state.state === 'running') return waits(planned, `Hook ${name} runs; what comes after it waits until it has succeeded.`, lookAgainMs)
   const failed = state.state === 'failed' ? await failure(services, context, { name, live, why: state.why }) : undefined
@@ -132,6 +138,39 @@ export function hookFailed(message: string): Outcome {
   return { ready: false, reason: releaseReasons.hookFailed, message, requeueAfterMs: failedAgainMs }
 }
 
+/**
+ * What was made for another run, or by somebody else, says nothing of this run, however it ended: it must be gone first. What is not the
+ * release's stays, and says so.
+ */
+async function makeWay(
+  { runtime, entry, signal }: ReleaseContext,
+  planned: PlannedObject,
+  { live, name, api }: { readonly live: KubeObject; readonly name: string; readonly api: ClusterApi },
+): Promise<Outcome> {
+  try {
+    standingOf(live, { release: runtime.name, takeOver: takeOverOf(entry) })
+    if (live.metadata.deletionTimestamp === undefined) await remove(api, live, signal)
+  } catch (error) {
+    const passes = !(error instanceof ApplyRefusal) && !(isKubeError(error) && !error.transient)
+    if (signal.aborted || passes) throw error
+    return notMade(runtime, name, { code: codeOf(error), message: messageOf(error) })
+  }
+  return waits(planned, `${name} is made anew when the one before is gone.`, goneAgainMs)
+}
+
+function takeOverOf({ settings }: ReleaseContext['entry']): TakeOver {
+  return { adopt: settings?.adopt ?? [], takeFrom: settings?.conflicts?.takeFrom ?? [] }
+}
+
+function notMade(runtime: ReleaseRuntime, name: string, { code, message }: { readonly code: string; readonly message: string }): Outcome {
+  return {
+    ready: false,
+    reason: releaseReasons.applyFailed,
+    message: `Hook ${name} could not be made (${code}): ${runtime.discreet(message)}`,
+    requeueAfterMs: lookAgainMs,
+  }
+}
+
 async function make(
   { watches, clock, logger }: ReleaseServices,
   { runtime, entry, signal }: ReleaseContext,
@@ -146,7 +185,7 @@ async function make(
     release: runtime.name,
     accepted: false,
     nowMs: clock.now().getTime(),
-    takeOver: { adopt: entry.settings?.adopt ?? [], takeFrom: entry.settings?.conflicts?.takeFrom ?? [] },
+    takeOver: takeOverOf(entry),
     signal,
   })
   const [refused] = failures
@@ -154,12 +193,7 @@ async function make(
     logger.info({ release: runtime.name, hook: name }, 'a hook runs')
     return waits(planned, `Hook ${name} runs; what comes after it waits until it has succeeded.`, lookAgainMs)
   }
-  return {
-    ready: false,
-    reason: releaseReasons.applyFailed,
-    message: `Hook ${name} could not be made (${refused.code}): ${runtime.discreet(refused.message)}`,
-    requeueAfterMs: lookAgainMs,
-  }
+  return notMade(runtime, name, refused)
 }
 
 function waits({ object }: PlannedObject, message: string, requeueAfterMs: number): Outcome {

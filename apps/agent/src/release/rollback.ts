@@ -110,7 +110,7 @@ export function judge(services: ReleaseServices, context: ReleaseContext, outcom
   // A hook that has failed does not succeed by waiting.
   if (outcome.reason === releaseReasons.hookFailed && runtime.held === undefined) return failed(services, context, outcome)
   if (trial === undefined || runtime.held !== undefined || trial.key !== keyOf(entry)) {
-    if (outcome.ready && runtime.good?.key === keyOf(entry)) runtime.rollback = undefined
+    if (outcome.ready && runtime.good?.key === keyOf(entry)) forgetFailed(runtime, entry)
     return outcome
   }
   if (!outcome.ready && !tried.has(outcome.reason)) {
@@ -132,6 +132,12 @@ export function judge(services: ReleaseServices, context: ReleaseContext, outcom
   }
   if (looked.verdict === 'failed') return failed(services, context, outcome)
   return { ...outcome, requeueAfterMs: Math.min(outcome.requeueAfterMs ?? looked.againMs, looked.againMs) }
+}
+
+/** The last good version is what is wanted: one that failed may be asked for again, and runs its hooks again then. */
+function forgetFailed(runtime: ReleaseRuntime, entry: ChannelRelease): void {
+  runtime.rollback = undefined
+  if (runtime.hooks?.key !== keyOf(entry)) runtime.hooks = undefined
 }
 
 /** A deadline has passed. The decision is written down with this pass, before anything is done for it, and is taken once. */

@@ -220,6 +220,8 @@ export class ReleaseRuntime {
   hookJobs: ReadonlySet<string> = new Set()
   /** What became of these. */
   hooks: HookRecord | undefined
+  /** Since when hooks of a failure are waited for, by keys of their jobs: monotonic, in milliseconds. */
+  readonly failureHooks = new Map<string, number>()
   /** The version that has failed and stays, see `keyOf`. */
   failedKey: string | undefined
   waitingFor: WaitingFor | undefined
