@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import type { NodeReport } from '@muster/api'
+import type { NodeReport, ReportAnswer } from '@muster/api'
 import { EventRecorder, Informer, type KubeClient, Manager, type Runnable } from '@muster/kube'
 import { type ContentSource, Registry } from '@muster/oci'
 import { CertainClock, type Clock } from './clock.ts'
@@ -100,6 +100,7 @@ export async function runAgent({ client, settings, clock: given, logger }: Agent
       logger,
       wanted: () => puller.current && { ...puller.current, expired: puller.expired },
       changed: () => reporter.changed(),
+      touched: () => reporter.touched(),
     })
     await worker.restore(signal)
     const puller = new Puller({
@@ -126,6 +127,9 @@ export async function runAgent({ client, settings, clock: given, logger }: Agent
     })
     const nodes = new Informer<NodeReport>(client, { apiVersion: 'v1', kind: 'Node', project: nodeReport })
     const { gitVersion } = await client.version({ signal })
+    const answered = ({ dependencies = [] }: ReportAnswer, generation: number): void => {
+      if (remote.take(dependencies, generation, clock.now())) worker.lookAgain()
+    }
     const reporter = new Reporter({
       clock,
       logger,
@@ -147,10 +151,14 @@ export async function runAgent({ client, settings, clock: given, logger }: Agent
         )
       },
       intervalMs: () => (worker.waitsAcross ? waitingIntervalMs : defaultIntervalMs),
-      send: async (report, stop) => {
-        const { dependencies = [] } = await access.hub.report(report, access.identity, stop)
-        if (remote.take(dependencies, report.generation, clock.now())) worker.lookAgain()
+      send: async (report, stop) => answered(await access.hub.report(report, access.identity, stop), report.generation),
+      beat: async (heartbeat, stop) => {
+        const { generation } = puller
+        const answer = await access.hub.heartbeat(heartbeat, access.identity, stop)
+        if (answer !== undefined) answered(answer, generation)
+        return answer !== undefined
       },
+      timely: () => JSON.stringify([puller.generation, puller.current?.digest, puller.trouble]),
     })
     nodes.onChange(() => reporter.changed())
     sitePolicies.onChange(() => worker.lookAgain())

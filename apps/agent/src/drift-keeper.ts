@@ -33,6 +33,8 @@ export interface DriftKeeperOptions {
   readonly logger: Logger
   /** Told when a release's drift or inventory changed. */
   readonly changed: (runtime: ReleaseRuntime) => void
+  /** Told of each object that was looked at closely. */
+  readonly touched: () => void
 }
 
 const workers = 4
@@ -49,7 +51,7 @@ export class DriftKeeper {
     this.controller = new Controller({
       name: 'drift',
       concurrency: workers,
-      reconcile: (key, signal) => this.#correct(key, signal),
+      reconcile: (key, signal) => this.#correct(key, signal).finally(options.touched),
       onError: (error, key) => {
         const reason = options.releases.ownerOf(key)?.discreet(messageOf(error)) ?? messageOf(error)
         options.logger.warn({ object: key, code: codeOf(error), reason }, 'drift could not be corrected yet')

@@ -1,6 +1,6 @@
 import { X509Certificate } from 'node:crypto'
 import { Agent, type AgentOptions, type RequestOptions, request } from 'node:https'
-import { type ClusterReport, type ReportAnswer, reportAnswerSchema } from '@muster/api'
+import { type ClusterReport, type Heartbeat, type ReportAnswer, reportAnswerSchema } from '@muster/api'
 import * as z from 'zod'
 import { AgentError } from './error.ts'
 
@@ -89,12 +89,35 @@ export class HubClient {
 
   /** @throws AgentError `HubUnreachable`, `HubRefused`, `HubBadResponse` */
   async report(report: ClusterReport, identity: ClientIdentity, signal: AbortSignal): Promise<ReportAnswer> {
+    return this.#tell('report', report, identity, signal)
+  }
+
+  /**
+   * Says that a report still holds. Undefined: the hub does not know it, or no heartbeats at all; the next report goes in full.
+   * @throws AgentError `HubUnreachable`, `HubBadResponse`
+   */
+  async heartbeat(heartbeat: Heartbeat, identity: ClientIdentity, signal: AbortSignal): Promise<ReportAnswer | undefined> {
+    try {
+      return await this.#tell('heartbeat', heartbeat, identity, signal)
+    } catch (error) {
+      // Whatever it refuses besides, it will refuse the report in full too, and say why.
+      if (error instanceof AgentError && error.code === 'HubRefused') return undefined
+      throw error
+    }
+  }
+
+  async #tell(
+    what: 'report' | 'heartbeat',
+    body: ClusterReport | Heartbeat,
+    identity: ClientIdentity,
+    signal: AbortSignal,
+  ): Promise<ReportAnswer> {
     if (this.#connections?.of !== identity) {
       this.close()
       this.#connections = { of: identity, agent: new Agent({ keepAlive: true, maxFreeSockets: 1, ...this.#tls(identity) }) }
     }
     const { agent } = this.#connections
-    const text = await this.#post(`/v1/clusters/${encodeURIComponent(report.cluster)}/report`, report, { agent }, signal)
+    const text = await this.#post(`/v1/clusters/${encodeURIComponent(body.cluster)}/${what}`, body, { agent }, signal)
     return text === '' ? {} : this.#parse(reportAnswerSchema, text)
   }
 

@@ -43,6 +43,8 @@ export interface ReleasesWorkerOptions {
   readonly wanted: () => Wanted | undefined
   /** Told of each change that the hub should know. */
   readonly changed: () => void
+  /** Told of each piece of work on a release, whether it changed something or not. */
+  readonly touched: () => void
 }
 
 /** Releases worked on at once. Each waits on its own servers only; none holds up another. */
@@ -83,7 +85,7 @@ export class ReleasesWorker {
       this.#controller.enqueue(runtime.name)
       changed()
     }
-    this.#drift = new DriftKeeper({ tenancy, releases: this.releases, events, clock, logger, changed: tell })
+    this.#drift = new DriftKeeper({ tenancy, releases: this.releases, events, clock, logger, changed: tell, touched: options.touched })
     this.#loads = new Loads(clock, (name) => this.#controller.enqueue(name))
     this.#objects = new ReleaseObjects(client, options.cluster, () => clock.now())
     this.#siteOverlays = new SiteOverlays({
@@ -163,7 +165,7 @@ export class ReleasesWorker {
       name: 'releases',
       concurrency: workers,
       backoff,
-      reconcile: (name, signal) => reconciler.reconcile(name, signal),
+      reconcile: (name, signal) => reconciler.reconcile(name, signal).finally(options.touched),
       onError: (error, name) => {
         const reason = this.releases.get(name)?.discreet(messageOf(error)) ?? messageOf(error)
         logger.warn({ release: name, code: codeOf(error), reason }, 'a release could not be worked on; it is tried again')

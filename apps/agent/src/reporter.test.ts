@@ -19,6 +19,9 @@ const report = reportOf(
   new Date('2026-01-01T00:00:00Z'),
 )
 
+/** A hub that wants each report in full. */
+const inFull = { beat: async () => false, timely: () => '' }
+
 /** A clock that waits for nobody: it records how long each wait would be, and ends it as told. */
 function manualClock(): { clock: Clock; waits: { ms: number; end: () => void }[]; next: () => Promise<void> } {
   const waits: { ms: number; end: () => void }[] = []
@@ -51,6 +54,7 @@ describe('reports', () => {
     const reporter = new Reporter({
       collect: () => report,
       send: async (one) => void sent.push(one),
+      ...inFull,
       clock,
       logger: quiet,
       intervalMs: () => 10_000,
@@ -85,6 +89,7 @@ describe('reports', () => {
         await Promise.resolve()
         nowMs += 5_000
       },
+      ...inFull,
       clock: { ...clock, now: () => new Date(nowMs) },
       logger: quiet,
     })
@@ -104,6 +109,50 @@ describe('reports', () => {
     await running
   })
 
+  it('are not made again where nothing was worked on: a heartbeat says that the last one holds', async () => {
+    const { clock, waits, next } = manualClock()
+    let now = Date.parse('2026-01-01T00:00:00Z')
+    const said: string[] = []
+    let known = true
+    let trouble = ''
+    const reporter = new Reporter({
+      collect: () => ({ ...report, observedAt: new Date(now).toISOString() }),
+      send: async ({ observedAt }) => void said.push(`report ${observedAt.slice(14, 19)}`),
+      beat: async ({ observedAt, holds }) => {
+        said.push(`${observedAt.slice(14, 19)} as ${holds.slice(14, 19)}`)
+        return known
+      },
+      timely: () => trouble,
+      clock: { ...clock, now: () => new Date(now) },
+      logger: quiet,
+    })
+    const stop = new AbortController()
+    const running = reporter.run(stop.signal)
+    /** What is said at the next time. */
+    const round = async (): Promise<string[]> => {
+      said.length = 0
+      await next()
+      waits.pop()?.end()
+      await next()
+      waits.pop()?.end()
+      now += 10_000
+      return [...said]
+    }
+    expect(await round()).toEqual(['report 00:00'])
+    expect(await round()).toEqual(['00:10 as 00:00'])
+    reporter.touched()
+    expect(await round()).toEqual(['report 00:20'])
+    trouble = 'the registry does not answer'
+    expect(await round()).toEqual(['report 00:30'])
+    known = false
+    expect(await round()).toEqual(['00:40 as 00:30', 'report 00:40'])
+    known = true
+    now += 290_000
+    expect(await round()).toEqual(['report 05:40'])
+    stop.abort()
+    await running
+  })
+
   it('that the hub does not take hold up nothing, and are tried again', async () => {
     const { clock, waits, next } = manualClock()
     let tries = 0
@@ -111,7 +160,7 @@ describe('reports', () => {
       tries += 1
       throw new Error('away')
     }
-    const reporter = new Reporter({ collect: () => report, send, clock, logger: quiet, intervalMs: () => 10_000 })
+    const reporter = new Reporter({ collect: () => report, send, ...inFull, clock, logger: quiet, intervalMs: () => 10_000 })
     const stop = new AbortController()
     const running = reporter.run(stop.signal)
     for (let i = 0; i < 4; i++) {

@@ -103,6 +103,16 @@ describe('the API', () => {
     expect(await hub.call('POST', path, { body: { cluster: alpha.name }, identity: alpha.identity })).toMatchObject({ status: 400 })
     expect((await hub.call('POST', path, { body, identity: alpha.identity })).status).toBe(204)
 
+    const heartbeat = `/v1/clusters/${alpha.name}/heartbeat`
+    const holds = { cluster: alpha.name, observedAt: new Date().toISOString(), holds: body.observedAt }
+    expect((await hub.call('POST', heartbeat, { body: holds, identity: alpha.identity })).status).toBe(204)
+    expect((await hub.call('POST', heartbeat, { body: holds, identity: bravo.identity })).status).toBe(403)
+    const unknown = { ...holds, holds: '2020-01-01T00:00:00.000Z' }
+    expect(await hub.call('POST', heartbeat, { body: unknown, identity: alpha.identity })).toMatchObject({
+      status: 409,
+      body: { code: 'ReportUnknown' },
+    })
+
     const { privateKey } = createKeyPair()
     const csr = await createRequest(privateKey, 'whatever-it-says')
     const renew = `/v1/clusters/${alpha.name}/renew`

@@ -5,7 +5,7 @@ import { healthRoutes } from './api/health.ts'
 import { joinRoute, type RegistryAccess } from './api/join.ts'
 import { registryAccessOf } from './api/registry-access.ts'
 import { renewRoute } from './api/renew.ts'
-import { type ReportOptions, reportRoute } from './api/report.ts'
+import { type ReportOptions, reportRoutes } from './api/report.ts'
 import { startServer } from './api/server.ts'
 import { JoinTokens } from './api/tokens.ts'
 import { type ChannelRegistry, Channels } from './channel/channels.ts'
@@ -274,7 +274,7 @@ function apiServer(
     ...healthRoutes(parts.ready),
     joinRoute({ ...shared, tokens: new JoinTokens(client, namespace), monotonicMs: options.monotonicMs }),
     renewRoute(shared),
-    reportRoute({
+    ...reportRoutes({
       reports: parts.reports,
       clusters: parts.store,
       cached: parts.cached,

@@ -76,6 +76,27 @@ describe('reports', () => {
     expect(written).toEqual([1])
   })
 
+  it('hold as long as a heartbeat says so, if it means the last one', async () => {
+    const { reports, written, at } = sink()
+    const holds = (second: string): string => `2030-01-01T00:00:${second}Z`
+    const beat = (observed: string, said: string): Promise<boolean> =>
+      reports.takeAgain({ cluster: 'alpha', observedAt: holds(observed), holds: holds(said) }, signal)
+    expect(await beat('00', '00')).toBe(false)
+    await reports.take(report('00', { generation: 7 }), signal)
+    at(5)
+    expect(await beat('05', '00')).toBe(true)
+    expect(written).toEqual([7])
+    at(10)
+    expect(await beat('10', '00')).toBe(true)
+    expect(written).toEqual([7, 7])
+    expect(await beat('11', '05')).toBe(false)
+    await reports.take(report('12', { generation: 7 }), signal)
+    expect(await beat('13', '00')).toBe(false)
+    expect(await beat('13', '12')).toBe(true)
+    reports.forget('alpha')
+    expect(await beat('14', '12')).toBe(false)
+  })
+
   it('of a cluster that left are forgotten', async () => {
     const { reports, written } = sink()
     await reports.take(report('10'), signal)

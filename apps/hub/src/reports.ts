@@ -1,10 +1,12 @@
 import { isDeepStrictEqual } from 'node:util'
-import type { ClusterReport } from '@muster/api'
+import type { ClusterReport, Heartbeat } from '@muster/api'
 import type { ClusterStore } from './cluster-store.ts'
 
 /** Where reports go. */
 export interface ReportSink {
   take(report: ClusterReport, signal: AbortSignal): Promise<void>
+  /** Takes the report that a heartbeat says holds. False: it is not the last one known here. */
+  takeAgain(heartbeat: Heartbeat, signal: AbortSignal): Promise<boolean>
 }
 
 export interface ReportsOptions {
@@ -19,6 +21,8 @@ const longestDelayMs = 60_000
 
 interface Last {
   readonly report: ClusterReport
+  /** `observedAt` of the report that said so in full. */
+  readonly said: string
   readonly writtenAt: number
 }
 
@@ -38,13 +42,29 @@ export class Reports implements ReportSink {
 
   /** @throws ApiError `UnknownCluster`; KubeError */
   async take(report: ClusterReport, signal: AbortSignal): Promise<void> {
-    const before = this.#writing.get(report.cluster)
-    const writing = (before ?? Promise.resolve()).catch(() => undefined).then(() => this.#write(report, signal))
-    this.#writing.set(report.cluster, writing)
+    await this.#inTurn(report.cluster, () => this.#write(report, report.observedAt, signal))
+  }
+
+  /** @throws ApiError `UnknownCluster`; KubeError */
+  async takeAgain({ cluster, observedAt, holds }: Heartbeat, signal: AbortSignal): Promise<boolean> {
+    let known = false
+    await this.#inTurn(cluster, async () => {
+      const last = this.#last.get(cluster)
+      if (last?.said !== holds) return
+      known = true
+      await this.#write({ ...last.report, observedAt }, holds, signal)
+    })
+    return known
+  }
+
+  async #inTurn(cluster: string, write: () => Promise<void>): Promise<void> {
+    const before = this.#writing.get(cluster)
+    const writing = (before ?? Promise.resolve()).catch(() => undefined).then(write)
+    this.#writing.set(cluster, writing)
     try {
       await writing
     } finally {
-      if (this.#writing.get(report.cluster) === writing) this.#writing.delete(report.cluster)
+      if (this.#writing.get(cluster) === writing) this.#writing.delete(cluster)
     }
   }
 
@@ -53,7 +73,7 @@ export class Reports implements ReportSink {
     this.#last.delete(cluster)
   }
 
-  async #write(report: ClusterReport, signal: AbortSignal): Promise<void> {
+  async #write(report: ClusterReport, said: string, signal: AbortSignal): Promise<void> {
     const { clusters, now, heartbeatMs } = this.#options
     const last = this.#last.get(report.cluster)
     const at = now()
@@ -62,9 +82,12 @@ export class Reports implements ReportSink {
       // By much older it was not delayed: the agent's clock was set back.
       if (older > 0 && older <= longestDelayMs) return
       const same = isDeepStrictEqual({ ...report, observedAt: '' }, { ...last.report, observedAt: '' })
-      if (same && at.getTime() - last.writtenAt < heartbeatMs) return
+      if (same && at.getTime() - last.writtenAt < heartbeatMs) {
+        this.#last.set(report.cluster, { ...last, said })
+        return
+      }
     }
     await clusters.writeReport(report, at, signal)
-    this.#last.set(report.cluster, { report, writtenAt: at.getTime() })
+    this.#last.set(report.cluster, { report, said, writtenAt: at.getTime() })
   }
 }

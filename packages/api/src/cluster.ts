@@ -106,6 +106,16 @@ export const clusterReportSchema = z.object({
 })
 export type ClusterReport = z.infer<typeof clusterReportSchema>
 
+/** What an agent says instead of a report that would say the same again. */
+export const heartbeatSchema = z.object({
+  cluster: z.string(),
+  /** As in a report. */
+  observedAt: z.iso.datetime(),
+  /** `observedAt` of the report that still holds. */
+  holds: z.iso.datetime(),
+})
+export type Heartbeat = z.infer<typeof heartbeatSchema>
+
 /** Why a release of another cluster is ready or not, as far as the hub knows. */
 const dependencyReasons = ['Ready', 'NotReady', 'Unknown', 'NotPlaced', 'UnknownCluster', 'DependencyCycle'] as const
 
@@ -125,7 +135,7 @@ export const dependencyStateSchema = z.object({
 })
 export type DependencyState = z.infer<typeof dependencyStateSchema>
 
-/** What the hub answers to a report. */
+/** What the hub answers to a report or a heartbeat. */
 export const reportAnswerSchema = z.object({ dependencies: z.array(dependencyStateSchema).max(500).optional() })
 export type ReportAnswer = z.infer<typeof reportAnswerSchema>
 

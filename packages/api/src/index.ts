@@ -16,6 +16,8 @@ export {
   clusterReasons,
   clusterReportSchema,
   type DependencyState,
+  type Heartbeat,
+  heartbeatSchema,
   type NodeReport,
   type ReleaseReport,
   type ReportAnswer,

@@ -5,7 +5,7 @@ import { createServer, type Server } from 'node:https'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TLSSocket } from 'node:tls'
-import { type ClusterReport, clusterReportSchema, type DependencyState } from '@muster/api'
+import { type ClusterReport, clusterReportSchema, type DependencyState, heartbeatSchema } from '@muster/api'
 import { makeBundle } from '@muster/bundle'
 import { copy, type Descriptor, Layout, pushArtifact, Registry, type RegistryServer, serveRegistry } from '@muster/oci'
 import { type Authority, createAuthority, issueCertificate, readRequest } from '@muster/pki'
@@ -33,6 +33,8 @@ export class TestFleet {
   readonly publisher: KeyPair = generateKeyPair()
   readonly token = 'one-time-token'
   readonly reports: ClusterReport[] = []
+  /** When what was last reported in full was observed. */
+  #reported: string | undefined
   /** What the hub answers of releases in other clusters. */
   dependencies: readonly DependencyState[] = []
   /** The hub takes no reports. */
@@ -335,7 +337,17 @@ export class TestFleet {
     if (!socket.authorized && socket.authorizationError?.toString().includes('EXPIRED'))
       return { status: 401, body: { code: 'IdentityExpired', message: 'the certificate has expired' } }
     if (this.away) return { status: 503, body: { code: 'Unavailable', message: 'the hub is away' } }
-    this.reports.push(clusterReportSchema.parse(body))
+    if (path.endsWith('/heartbeat')) {
+      const { observedAt, holds } = heartbeatSchema.parse(body)
+      const last = this.reports.at(-1)
+      if (last === undefined || this.#reported !== holds)
+        return { status: 409, body: { code: 'ReportUnknown', message: 'it is not the last one' } }
+      this.reports.push({ ...last, observedAt })
+    } else {
+      const report = clusterReportSchema.parse(body)
+      this.#reported = report.observedAt
+      this.reports.push(report)
+    }
     for (const wake of this.#waiting) wake()
     this.#waiting.clear()
     return this.dependencies.length === 0 ? { status: 204 } : { status: 200, body: { dependencies: this.dependencies } }

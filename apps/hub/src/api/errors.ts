@@ -11,6 +11,7 @@ export type ApiErrorCode =
   | 'IdentityExpired'
   | 'IdentityRevoked'
   | 'UnknownCluster'
+  | 'ReportUnknown'
   | 'TokenRefused'
   | 'TokenExpired'
   | 'TokenUsed'
@@ -31,6 +32,7 @@ const statuses: Record<ApiErrorCode, number> = {
   IdentityExpired: 401,
   IdentityRevoked: 403,
   UnknownCluster: 404,
+  ReportUnknown: 409,
   TokenRefused: 403,
   TokenExpired: 403,
   TokenUsed: 403,
