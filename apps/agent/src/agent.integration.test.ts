@@ -135,7 +135,11 @@ describe('an agent', () => {
 
   it('makes its Release object again when someone deletes it, with all that it knew', async () => {
     const ref: Ref = { apiVersion, kind: 'Release', name: shop }
-    const before = await client.get(ref)
+    // The hub may be told before it is written down.
+    const before = await eventually(async () => {
+      const found = await client.get(ref)
+      return (found['status'] as { drift: { corrected: number } }).drift.corrected === 3 && found
+    })
     await client.delete(ref)
     await eventually(async () => (await client.find(ref))?.['status'] !== undefined)
     const after = await client.get(ref)
