@@ -70,12 +70,12 @@ function refused(error: BundleRefusal): Outcome {
 
 /**
  * After a restart, with a new bundle that is refused: what ran before is taken up again, so that its drift is corrected.
- * It is verified like any other; where that cannot be done now, what runs is left alone.
+ * It is verified like any other; where that cannot be done now, or what the site makes different was not read yet, what runs is left alone.
  */
 export async function keepWhatRuns(services: ReleaseServices, context: ReleaseContext): Promise<void> {
-  const { runtime, entry, content, signal } = context
+  const { runtime, entry, site, content, signal } = context
   // What failed and may be taken back in part already is not put together again.
-  if (context.rolledBack || runtime.applied !== undefined || runtime.remembered === undefined) return
+  if (site === undefined || context.rolledBack || runtime.applied !== undefined || runtime.remembered === undefined) return
   const { digest, version } = runtime.remembered
   if (digest === entry.bundle.digest) return
   try {
@@ -101,6 +101,7 @@ const waitsForPolicies: Outcome = {
   reason: releaseReasons.progressing,
   message: "The site's own policies (EnclavePolicy) were not read yet; nothing is taken before.",
   requeueAfterMs: policiesAgainMs,
+  reading: true,
 }
 
 /** Reads what a release wants that waits for others, so that they know what becomes of objects which move between them. */

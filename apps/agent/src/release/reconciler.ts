@@ -41,6 +41,9 @@ const steps: readonly Step[] = [
 /** Steps before anything is applied: what ran before goes on beside them. */
 const waits: ReadonlySet<Step> = new Set([demandKnownHold, waitForDependencies])
 
+/** What the site says is read within less than this, in milliseconds, or there is a reason that must be told. */
+const readingMs = 30_000
+
 export interface Wanted {
   readonly content: ChannelContent
   /** ISO 8601 */
@@ -54,6 +57,8 @@ export class ReleaseReconciler {
   readonly #services: ReleaseServices
   readonly #wanted: () => Wanted | undefined
   readonly #changed: (runtime: ReleaseRuntime) => void
+  /** Since when what the site says is being read. */
+  #readingSinceMs: number | undefined
   #entries: { readonly of: ChannelContent; readonly byName: ReadonlyMap<string, ChannelRelease> } | undefined
 
   constructor(services: ReleaseServices, wanted: () => Wanted | undefined, changed: (runtime: ReleaseRuntime) => void) {
@@ -138,6 +143,8 @@ export class ReleaseReconciler {
     if (context.rolledBack) await objects.write(entry.name, runtime, runtime.outcome, signal)
     renewWishes(context)
     const walked = await this.#walk(context)
+    // After a start nothing is said of each release, and written, that is said otherwise a moment later.
+    if (walked.reading === true && this.#isEarly()) return walked
     const judged = orGrantEnded(judge(this.#services, context, walked), this.#services, context)
     const standing = orHeld(orFighting(judged, runtime, this.#services.clock.now().getTime()), runtime.held)
     const outcome = orStale(standing, context.expiredAt)
@@ -152,6 +159,13 @@ export class ReleaseReconciler {
     const { toleratedUntilMs: ends = Number.POSITIVE_INFINITY } = runtime
     const again = Math.min(outcome.requeueAfterMs ?? resyncMs, Math.max(0, ends - this.#services.clock.now().getTime()))
     return { ...outcome, requeueAfterMs: runtime.rechecked ? again : Math.min(again, settleMs) }
+  }
+
+  /** Whether what the site says may still be on its way, as the agent has just started. */
+  #isEarly(): boolean {
+    const now = this.#services.clock.monotonicMs()
+    this.#readingSinceMs ??= now
+    return now - this.#readingSinceMs < readingMs
   }
 
   /** How long, in milliseconds, a state that was just applied may take to become another before it is written down at all. */

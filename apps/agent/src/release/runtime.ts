@@ -39,6 +39,8 @@ export interface Outcome {
   readonly requeueAfterMs?: number
   /** What must come first, where something must. */
   readonly waitsFor?: Waiting
+  /** What the site itself says is being read for the first time: it is known in a moment. */
+  readonly reading?: true
 }
 
 const notLookedAt: Outcome = {

@@ -17,6 +17,7 @@ export const readSite: Step = async (_services, { site }) =>
         reason: releaseReasons.progressing,
         message: "The site's own overlays (SiteOverlay) were not read yet; nothing is taken before.",
         requeueAfterMs: againMs,
+        reading: true,
       }
 
 /** The channel's entry with what the site makes different among its settings, so that other overlays are another target. */
