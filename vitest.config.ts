@@ -19,6 +19,9 @@ export default defineConfig({
           include: ['{packages,apps,examples,test}/**/*.test.ts'],
           exclude: ['**/node_modules/**', '**/*.integration.test.ts', 'test/e2e/**'],
           pool: 'threads',
+          // Some make keys from passphrases or start processes: a machine under load takes many times longer.
+          testTimeout: 30_000,
+          hookTimeout: 30_000,
           sequence: { groupOrder: 0 },
         },
       },
