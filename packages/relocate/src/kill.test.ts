@@ -5,7 +5,7 @@ import { once } from 'node:events'
 import { mkdir, open, readdir, readFile, rename, stat, writeFile } from 'node:fs/promises'
 import type { IncomingMessage } from 'node:http'
 import { join, resolve } from 'node:path'
-import { Archive, type ContentTarget, type Descriptor, Layout, mediaTypes, type Registry } from '@muster/oci'
+import { Archive, type ContentTarget, type Descriptor, Layout, mediaTypes, parseManifest, type Registry } from '@muster/oci'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { relocateToArchive } from './relocate.ts'
 import { image, noise, startRegistry, temporaryDirectory } from './testing.ts'
@@ -15,11 +15,7 @@ vi.setConfig({ testTimeout: 240_000 })
 const main = resolve(import.meta.dirname, '../../../apps/cli/src/main.ts')
 
 /** `muster relocate` in a process of its own, with the most memory that it took (MiB). */
-async function muster(
-  registry: Registry,
-  args: readonly string[],
-  killWhen: { readonly says?: (stderr: string) => boolean; readonly sees?: () => Promise<boolean> } = {},
-) {
+async function muster(registry: Registry, args: readonly string[], killWhen?: () => Promise<boolean>) {
   const home = await temporaryDirectory()
   const auth = Buffer.from('writer:w').toString('base64')
   await writeFile(join(home, 'config.json'), JSON.stringify({ auths: { [registry.host]: { auth } } }))
@@ -31,7 +27,6 @@ async function muster(
   })
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     stderr += text
-    if (killWhen.says?.(stderr) === true) child.kill('SIGKILL')
   })
   const looking = setInterval(() => {
     readFile(`/proc/${child.pid}/status`, 'utf8').then(
@@ -41,7 +36,7 @@ async function muster(
       () => {},
     )
   }, 50)
-  const watching = setInterval(() => void killWhen.sees?.().then((seen) => seen && child.kill('SIGKILL')), 5)
+  const watching = setInterval(() => void killWhen?.().then((seen) => seen && child.kill('SIGKILL')), 5)
   const [code, signal] = (await once(child, 'close')) as [number | null, string | null]
   clearInterval(looking)
   clearInterval(watching)
@@ -74,14 +69,19 @@ describe('a relocation that is killed in the middle', () => {
     await relocateToArchive([{ name: 'big', store: layout, descriptor, tag: '1' }], { file: archive }, { jobs: 1 })
     const args = [archive, `${registry.host}/big:1`, '--jobs', '1', '--rate', '8MB/s']
     const arrived = (): string[] => requests.filter((line) => /^PUT .*\/blobs\/uploads\//.test(line))
-    const killed = await muster(registry, args, { says: (stderr) => stderr.includes(' sent\n') })
+    // With the first of three layers sent, two are still to come.
+    const killed = await muster(registry, args, async () => arrived().length > 0)
     expect(killed.signal).toBe('SIGKILL')
-    expect(await registry.repository('big').resolve('1')).toBeUndefined()
+    const target = registry.repository('big')
+    expect(await target.resolve('1')).toBeUndefined()
+    const { blobs } = parseManifest((await layout.manifest(descriptor.digest)).bytes)
+    const there = (await Promise.all(blobs.map((blob) => target.hasBlob(blob)))).filter((isThere) => isThere).length
+    expect(there).toBeGreaterThan(0)
     const before = arrived().length
     const again = await muster(registry, args.slice(0, 4))
     expect(again.code, again.stderr).toBe(0)
     expect(again.stdout).toContain('1 image, 0 signatures, 0 attestations → the same')
-    expect(arrived().length - before).toBe(4 - before)
+    expect(arrived().length - before).toBe(4 - there)
   })
 
   it('at any moment goes on with an archive of one file, and asks for nothing again that is in it', async () => {
@@ -99,7 +99,7 @@ describe('a relocation that is killed in the middle', () => {
         const had = framesIn(await sizeOf(partial)) * frameBytes
         runs.push({ had, asked: [] })
         const size = had + next() * (17_400_000 - had)
-        const killed = await muster(registry, args, { sees: async () => (await sizeOf(partial)) >= size || (await sizeOf(file)) > 0 })
+        const killed = await muster(registry, args, async () => (await sizeOf(partial)) >= size || (await sizeOf(file)) > 0)
         // The last write may be the end of it.
         if (killed.signal === null) expect([killed.code, await sizeOf(partial)], killed.stderr).toEqual([0, 0])
       }
@@ -118,7 +118,7 @@ describe('a relocation that is killed in the middle', () => {
     expect((await readFile(again)).equals(plain)).toBe(true)
     const places = placesIn(plain)
     for (const { had, asked } of runs) expectOnlyBehind(had, asked, places)
-    expect(runs.filter(({ had }) => had > 0).length).toBeGreaterThan(1)
+    expect(runs.some(({ had }) => had > 0)).toBe(true)
   })
 })
 

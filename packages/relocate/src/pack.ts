@@ -60,7 +60,7 @@ export async function pack(
   ]
   // By name: what one artifact has as a manifest, another may have as a blob.
   const distinct = [...new Map(entries.map((entry) => [entry.name, entry])).values()]
-  const result = await writeArchive(file, distinct, options)
+  const result = await writeArchive(file, distinct, { ...options, onLooked: passed })
   return {
     ...result,
     omitted: omitted.length,

@@ -20,8 +20,8 @@ export type ReadAt = (into: Uint8Array, offset: number) => Promise<number>
 export interface PrefixOptions {
   readonly compress: boolean
   readonly signal?: AbortSignal | undefined
-  /** Called with bytes of the tar that were looked at. */
-  readonly onProgress?: ((bytes: number) => void) | undefined
+  /** Called after each frame, with how far it is in the tar. */
+  readonly onLooked?: ((offset: number) => void) | undefined
 }
 
 /**
@@ -43,7 +43,7 @@ export async function readPrefix(read: ReadAt, entries: readonly ArchiveEntry[],
     if (check.verified === here.offset) sure = here
     else if (check.verified > before.offset) sure = before
     if (!isRight) break
-    options.onProgress?.(here.offset)
+    options.onLooked?.(here.offset)
   }
   const at = (place: Place): Start => ({ ...place, frames: frames.slice(0, place.offset / frameBytes) })
   return { furthest: at(isRight ? here : sure), sure: at(sure) }

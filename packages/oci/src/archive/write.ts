@@ -16,6 +16,8 @@ export interface WriteArchiveOptions extends CallOptions {
   readonly partBytes?: number | undefined
   /** Called as the tar grows: bytes so far, before compression, and all. */
   readonly onProgress?: ((done: number, all: number) => void) | undefined
+  /** Called with the bytes of each frame that an earlier run left, when it was looked at and its memory is free. */
+  readonly onLooked?: ((bytes: number) => void) | undefined
 }
 
 export interface WrittenArchive {
@@ -50,7 +52,7 @@ export async function writeArchive(
 type Writing = WriteArchiveOptions & { readonly compress: boolean }
 
 async function writeFile(path: string, entries: readonly ArchiveEntry[], options: Writing): Promise<WrittenArchive> {
-  const { compress, signal, onProgress } = options
+  const { compress, signal, onProgress, onLooked } = options
   const sink = await FileSink.open(path)
   const goOn = async (start: Start): Promise<WrittenArchive> => {
     await sink.goOn(start)
@@ -59,8 +61,11 @@ async function writeFile(path: string, entries: readonly ArchiveEntry[], options
   }
   try {
     const all = tarSize(entries)
-    const looked = (done: number): void => onProgress?.(done, all)
-    const { furthest, sure } = await readPrefix((into, at) => sink.read(into, at), entries, { compress, signal, onProgress: looked })
+    const looked = (done: number): void => {
+      onProgress?.(done, all)
+      onLooked?.(frameBytes)
+    }
+    const { furthest, sure } = await readPrefix((into, at) => sink.read(into, at), entries, { compress, signal, onLooked: looked })
     return await goOn(furthest).catch((error: unknown) => {
       // What was begun there was damaged. What is verified is never at fault.
       if (error instanceof TornEntry && sure.offset < furthest.offset) return goOn(sure)
