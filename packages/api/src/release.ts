@@ -18,6 +18,8 @@ export const inventoryEntrySchema = z.object({
   ownership: z.string().optional(),
   /** In which wave it was applied, where that is not 0: prune goes the other way. */
   wave: z.int().optional(),
+  /** The release that made it and whose label it bears, where that has gone and left it to this one, which has objects in it. */
+  madeBy: z.string().optional(),
 })
 export type InventoryEntry = z.infer<typeof inventoryEntrySchema>
 

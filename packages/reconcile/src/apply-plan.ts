@@ -5,12 +5,14 @@ import type { ClusterApi } from './cluster.ts'
 import { failureOf, type ObjectFailure } from './failure.ts'
 import { nameOf, refOf } from './identity.ts'
 import { phases } from './order.ts'
-import type { PlannedObject } from './plan.ts'
-import { ApplyRefusal } from './refusal.ts'
+import { isProtected, type PlannedObject } from './plan.ts'
+import { ApplyRefusal, type ApplyRefusalCode } from './refusal.ts'
 
-export interface ApplyPlanOptions extends Omit<ApplyOptions, 'expect' | 'last'> {
+export interface ApplyPlanOptions extends Omit<ApplyOptions, 'expect' | 'last' | 'own'> {
   /** What is known of an object before anything is sent: `as planned` needs no request at all. Default: it is not there. */
   readonly known?: (planned: PlannedObject) => 'as planned' | Pick<ApplyOptions, 'expect' | 'last'>
+  /** The uid of an object that the release has made. Default: it has not made it yet. */
+  readonly uidOf?: (planned: PlannedObject) => string | undefined
   /** Called after each object, so that its drift is watched from then on. */
   readonly onApplied?: (planned: PlannedObject, applied: Applied) => void
   /** How long a definition may take until it is served, in milliseconds; 0: that is not waited for here. Default 60,000. */
@@ -39,7 +41,8 @@ export async function applyPlan(api: ClusterApi, planned: readonly PlannedObject
     try {
       const known = options.known?.(item) ?? {}
       if (known === 'as planned') return
-      const result = await applyObject(api, item.object, { ...options, ...known })
+      const own = item.ours && isProtected(item.object) ? { own: { uid: options.uidOf?.(item) } } : {}
+      const result = await applyObject(api, item.object, { ...options, ...known, ...own })
       unreached = 0
       applied.set(item.key, result)
       options.onApplied?.(item, result)
@@ -73,8 +76,10 @@ export async function applyPlan(api: ClusterApi, planned: readonly PlannedObject
 }
 
 /** Somebody else's: another release's, or nobody's whom we know. */
+const foreignCodes: ReadonlySet<string> = new Set<ApplyRefusalCode>(['OwnedByOtherRelease', 'NotAdopted', 'MadeMeanwhile'])
+
 function isForeign(error: unknown): boolean {
-  return error instanceof ApplyRefusal && (error.code === 'OwnedByOtherRelease' || error.code === 'NotAdopted')
+  return error instanceof ApplyRefusal && foreignCodes.has(error.code)
 }
 
 function refusalOr(item: PlannedObject, error: unknown, signal: AbortSignal | undefined): ObjectFailure {

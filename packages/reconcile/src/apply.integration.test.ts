@@ -97,6 +97,18 @@ describe('an object that was there before and is not the release’s', () => {
     expect((await client.get(refOf(before))).metadata.resourceVersion).toBe(before.metadata.resourceVersion)
   })
 
+  it('is not taken over where the release was to make it, whatever it may adopt; and is the one that it made by its uid', async () => {
+    const before = await made(settings('meanwhile', { a: 'theirs' }))
+    const asked = { release, accepted: true, takeOver: { adopt: [{ kind: 'ConfigMap' }] } }
+    for (const uid of [undefined, '00000000-0000-0000-0000-000000000000']) {
+      const refused = applyObject(client, settings('meanwhile', { a: 'ours' }), { ...asked, own: { uid } })
+      await expect(refused).rejects.toMatchObject({ code: 'MadeMeanwhile', transient: true })
+    }
+    expect((await client.get(refOf(before))).metadata.resourceVersion).toBe(before.metadata.resourceVersion)
+    await applyObject(client, settings('meanwhile', { a: 'ours' }), { ...asked, own: { uid: before.metadata.uid } })
+    expect((await client.get(refOf(before)))['data']).toEqual({ a: 'ours' })
+  })
+
   it('is adopted where the release may, and what hands wrote by kubectl is taken', async () => {
     await made(settings('adopted', { a: 'theirs', kept: 'theirs' }))
     for (const adopt of [[{ kind: 'Secret' }], [{ kind: 'ConfigMap', name: 'another' }]]) {

@@ -48,6 +48,11 @@ export interface ApplyOptions {
   /** What the release applied last in this object's place: another's value in a field of it is drift, in any other a conflict. */
   readonly last?: () => Promise<KubeObject | undefined>
   readonly takeOver?: TakeOver
+  /**
+   * The release counts it as its own since it makes it: the one with this uid, where it is made. What somebody else made in its place is not taken
+   * over as long as that is written down: after a crash nobody could tell it from what the release made.
+   */
+  readonly own?: { readonly uid: string | undefined }
   /** Fields in which a difference is meant, among those of all objects of the release. */
   readonly tolerances?: readonly Tolerance[]
   /** By which tolerances end, in milliseconds since 1970. Default: none ends. */
@@ -163,15 +168,19 @@ function changedMeanwhile(object: KubeObject): KubeError {
 }
 
 /** @throws ApplyRefusal where the object is not the release's, and is not to become so */
-export function standingOf(before: KubeObject, { release, accepted, takeOver, letsGo }: ApplyOptions): Standing {
+export function standingOf(before: KubeObject, { release, accepted, takeOver, own, letsGo }: ApplyOptions): Standing {
   const what = nameOf(refOf(before))
   const holder = holderOf(before)
   if (holder !== undefined && holder !== release && letsGo?.(holder, objectKey(refOf(before))) !== true) {
     throw new ApplyRefusal('OwnedByOtherRelease', `${what} belongs to release ${holder}; take it out of one of the two bundles.`)
   }
   // Without its label it is ours all the same: nobody else applies as we do.
-  if (ownFields(before, fieldManager) !== undefined || accepted === true) return 'ours'
-  if (mayAdopt(before, takeOver?.adopt ?? [])) return 'adopted'
+  if (ownFields(before, fieldManager) !== undefined) return 'ours'
+  const adopted = mayAdopt(before, takeOver?.adopt ?? [])
+  if (own !== undefined && own.uid !== before.metadata.uid && (adopted || accepted === true))
+    throw new ApplyRefusal('MadeMeanwhile', `${what} was made by somebody else before this release could make it; it is planned anew.`)
+  if (accepted === true) return 'ours'
+  if (adopted) return 'adopted'
   const managers = [...new Set(fieldOwners(before).map(({ manager }) => `"${manager}"`))]
   const by = managers.length === 0 ? '' : ` (field managers: ${managers.slice(0, 5).join(', ')})`
   throw new ApplyRefusal(

@@ -31,7 +31,7 @@ export {
   jobState,
 } from './hooks.ts'
 export { groupKind, nameOf, objectKey, refOf } from './identity.ts'
-export { entryOf, entryRef, type InventoryEntry, renewedInventory, subtractInventory, unionInventory } from './inventory.ts'
+export { entryOf, entryRef, type InventoryEntry, isLeftBy, renewedInventory, subtractInventory, unionInventory } from './inventory.ts'
 export { fieldOwners, ownedValuesHash, ownershipHash } from './managed-fields.ts'
 export { compareForApply, compareForPrune, type Ordered, type Phase, phaseOf, phases } from './order.ts'
 export {
@@ -45,7 +45,7 @@ export {
   type Sighting,
 } from './plan.ts'
 export { type Preview, previewPlan, withoutCounts } from './preview.ts'
-export { type PruneOptions, type PruneResult, prune, remainingEntries, type Use } from './prune.ts'
+export { type PruneOptions, type PruneResult, prune, recognized, remainingEntries, type Use } from './prune.ts'
 export { ApplyRefusal } from './refusal.ts'
 export { type PathStep, parsePath, type Tolerance } from './tolerance.ts'
 export { beginTrial, lookAtTrial, pauseTrial, resumeTrial, type Trial, type TrialLimits } from './trial.ts'

@@ -14,6 +14,11 @@ export interface InventoryEntry {
   readonly ownership?: string | undefined
   /** In which wave it was applied, where that is not 0: prune goes the other way. */
   readonly wave?: number | undefined
+  /**
+   * The release that made it and whose label it bears, where that does not have it any more and left it to this one, which has objects in it: the
+   * last one takes it away. By itself this gives no say over what it holds.
+   */
+  readonly madeBy?: string | undefined
 }
 
 /** Which object an entry is. */
@@ -27,12 +32,13 @@ export function entryOf(object: KubeObject, ownership?: string): InventoryEntry 
   return entry(refOf(object), { uid: object.metadata.uid, ownership, wave: waveOf(object) })
 }
 
-function entry(ref: Ref, { uid, ownership, wave }: Pick<InventoryEntry, 'uid' | 'ownership' | 'wave'>): InventoryEntry {
+function entry(ref: Ref, { uid, ownership, wave, madeBy }: Pick<InventoryEntry, 'uid' | 'ownership' | 'wave' | 'madeBy'>): InventoryEntry {
   return {
     ...ref,
     ...(uid === undefined ? {} : { uid }),
     ...(ownership === undefined ? {} : { ownership }),
     ...(wave === undefined || wave === 0 ? {} : { wave }),
+    ...(madeBy === undefined ? {} : { madeBy }),
   }
 }
 
@@ -43,7 +49,9 @@ export function unionInventory(a: readonly InventoryEntry[], b: readonly Invento
     const key = objectKey(entryRef(said))
     const known = result.get(key)
     const { uid = known?.uid, ownership = known?.ownership, wave } = said
-    result.set(key, entry(entryRef(said), { uid, ownership, wave }))
+    // Whoever has applied it has made it its own.
+    const madeBy = said.madeBy ?? (said.uid === undefined ? known?.madeBy : undefined)
+    result.set(key, entry(entryRef(said), { uid, ownership, wave, madeBy }))
   }
   return sorted([...result.values()])
 }
@@ -55,6 +63,11 @@ export function renewedInventory(inventory: readonly InventoryEntry[], renewed: 
     one.name === name && one.kind === kind && one.namespace === namespace && groupOf(one.apiVersion) === groupOf(apiVersion)
   if (!inventory.some(isIt)) return unionInventory(inventory, [renewed])
   return inventory.map((one) => (isIt(one) ? entry(entryRef(one), { uid, ownership, wave: one.wave }) : one))
+}
+
+/** Whether an inventory has an object, by its key, that this release made and left to it. */
+export function isLeftBy(inventory: readonly InventoryEntry[], release: string, key: string): boolean {
+  return inventory.some((one) => one.madeBy === release && objectKey(entryRef(one)) === key)
 }
 
 /** Entries of `a` whose object is not in `b`. */

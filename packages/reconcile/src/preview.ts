@@ -4,7 +4,7 @@ import { type ClusterApi, calling } from './cluster.ts'
 import { failureOf } from './failure.ts'
 import { isHookJob } from './hooks.ts'
 import { groupKind, refOf } from './identity.ts'
-import { entryRef, type InventoryEntry, subtractInventory } from './inventory.ts'
+import { entryRef, type InventoryEntry, isLeftBy, subtractInventory } from './inventory.ts'
 import type { Plan, PlannedObject } from './plan.ts'
 import { isRecreatable, wouldBeValid } from './recreate.ts'
 import { ApplyRefusal } from './refusal.ts'
@@ -39,7 +39,8 @@ export async function previewPlan(api: ClusterApi, plan: Plan, options: PreviewO
   const previews = new Map<string, Preview>()
   const places = new NewPlaces()
   const one = async ({ key, object }: PlannedObject): Promise<void> => {
-    const asked = { release, last: async () => last?.(key), ...(takeOver && { takeOver }), ...(signal && { signal }) }
+    const letsGo = (holder: string) => isLeftBy(options.inventory, holder, key)
+    const asked = { release, letsGo, last: async () => last?.(key), ...(takeOver && { takeOver }), ...(signal && { signal }) }
     // The server knows nothing of an object in a namespace, or of a kind, that would only be made: then there is none of it either.
     const preview = places.has(object)
       ? { ref: refOf(object), what: 'Created' as const, after: object }
@@ -57,7 +58,7 @@ export async function previewPlan(api: ClusterApi, plan: Plan, options: PreviewO
     await Promise.all(Array.from({ length: concurrency }, worker))
   }
   const removed = subtractInventory(
-    options.inventory,
+    options.inventory.filter(({ madeBy }) => madeBy === undefined),
     plan.objects.map(({ object }) => refOf(object)),
   ).map((entry): Preview => ({ ref: entryRef(entry), what: 'Removed' }))
   const failed = plan.failures.map(({ ref, code, message }): Preview => ({ ref, what: 'Refused', code, message }))

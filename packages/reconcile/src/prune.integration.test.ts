@@ -1,6 +1,6 @@
-import type { KubeClient, KubeObject } from '@muster/kube'
+import type { KubeClient, KubeObject, TypedObject } from '@muster/kube'
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
-import { entryOf, type InventoryEntry, type PruneOptions, prune, refOf, remainingEntries } from './index.ts'
+import { entryOf, entryRef, type InventoryEntry, type PruneOptions, prune, refOf, remainingEntries } from './index.ts'
 import { TestInstaller } from './testing/installer.ts'
 
 let installer: TestInstaller
@@ -70,6 +70,13 @@ async function pruneAll(inventory: readonly InventoryEntry[], name: string, inUs
 }
 
 describe('prune', () => {
+  const claim: KubeObject = {
+    apiVersion: 'v1',
+    kind: 'PersistentVolumeClaim',
+    metadata: { name: 'data' },
+    spec: { accessModes: ['ReadWriteOnce'], resources: { requests: { storage: '1Gi' } } },
+  }
+
   it('deletes exactly the inventory: not what was there before, not what is no longer ours, not a successor', async () => {
     const name = `prune-${id}`
     const namespace = `kept-${id}`
@@ -202,13 +209,61 @@ describe('prune', () => {
     expect(await client.find({ apiVersion: 'v1', kind: 'Namespace', name })).toBeUndefined()
   })
 
-  it('keeps what another release uses', async () => {
+  it('leaves what another release uses to that one, with the uid by which it is known, and to nobody what is not to be deleted at all', async () => {
     const name = `used-${id}`
     const { applied } = await installer.install([{ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'x' } }], name, name)
     const inventory = [...applied.values()].map((one) => entryOf(one.object))
-    await pruneAll(inventory, name, ({ kind }) => (kind === 'Namespace' ? { message: 'Release shop runs in it.', goes: false } : undefined))
-    expect(await client.find({ apiVersion: 'v1', kind: 'Namespace', name })).toBeDefined()
-    await client.delete({ apiVersion: 'v1', kind: 'Namespace', name })
+    const inUse: PruneOptions['inUse'] = ({ kind }) =>
+      kind === 'Namespace' ? { release: 'shop', message: 'Release shop runs in it.', goes: false } : undefined
+    const results = await prune(client, inventory, { release: name, inUse })
+    expect(results.map(({ entry, outcome, user }) => [entry.kind, outcome, user])).toEqual([
+      ['ConfigMap', 'Gone', undefined],
+      ['Namespace', 'InUse', 'shop'],
+    ])
+    expect(remainingEntries(results)).toEqual([])
+    const namespace = { apiVersion: 'v1', kind: 'Namespace', name }
+    const { uid } = (await client.get(namespace)).metadata
+    expect(results[1]?.entry.uid).toBe(uid)
+    const left = results.slice(1).map(({ entry }) => ({ ...entry, madeBy: name }))
+    // Nobody asks the one that it was left to what becomes of others' objects in it.
+    const neighbour: KubeObject = { apiVersion: 'v1', kind: 'Secret', metadata: { name: 'neighbour', namespace: name } }
+    await client.create(neighbour)
+    expect(await prune(client, left, { release: 'shop', consented: () => true })).toEqual([
+      expect.objectContaining({ outcome: 'Kept', message: expect.stringContaining(`Secret ${name}/neighbour`) }),
+    ])
+    await client.delete(refOf(neighbour))
+    expect(await prune(client, left, { release: 'bakery' })).toEqual([expect.objectContaining({ outcome: 'Deleting' })])
+  })
+
+  describe('what was written down before it was made, without the uid that it got', () => {
+    const entryOfNamespace = (name: string): InventoryEntry => ({ apiVersion: 'v1', kind: 'Namespace', name })
+    const made = (name: string, release: string): KubeObject => ({
+      apiVersion: 'v1',
+      kind: 'Namespace',
+      metadata: { name, labels: { 'muster.dev/release': release } },
+    })
+
+    it('is deleted where the agent applied it for this release', async () => {
+      const name = `cut-${id}`
+      await client.apply(made(name, name) as TypedObject, { fieldManager: 'muster-agent', force: true })
+      expect(await prune(client, [entryOfNamespace(name)], { release: name })).toEqual([expect.objectContaining({ outcome: 'Deleting' })])
+    })
+
+    it('is kept where somebody else made it, even under the label of the release', async () => {
+      const name = `forged-${id}`
+      await client.create(made(name, name), { fieldManager: 'kubectl-create' })
+      expect(await prune(client, [entryOfNamespace(name)], { release: name })).toEqual([expect.objectContaining({ outcome: 'Kept' })])
+      await client.delete(entryOfNamespace(name))
+    })
+
+    it('waits for consent with the uid that has to be consented to', async () => {
+      const name = `cut-claim-${id}`
+      const { applied } = await installer.install([claim], name)
+      const made = [...applied.values()].map(({ object }) => object).find(({ kind }) => kind === claim.kind) as KubeObject
+      const [result] = await prune(client, [entryRef(entryOf(made))], { release: name })
+      expect(result).toMatchObject({ outcome: 'NeedsConsent', entry: { uid: made.metadata.uid } })
+      await client.delete({ apiVersion: 'v1', kind: 'Namespace', name })
+    })
   })
 
   it('waits for what another release has in it and lets go, and deletes it then', async () => {
@@ -216,20 +271,14 @@ describe('prune', () => {
     const { applied } = await installer.install([{ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'x' } }], name, name)
     const inventory = [...applied.values()].map((one) => entryOf(one.object))
     const namespace = { apiVersion: 'v1', kind: 'Namespace', name }
-    const goes: PruneOptions['inUse'] = ({ kind }) => (kind === 'Namespace' ? { message: 'Release shop goes too.', goes: true } : undefined)
+    const goes: PruneOptions['inUse'] = ({ kind }) =>
+      kind === 'Namespace' ? { release: 'shop', message: 'Release shop goes too.', goes: true } : undefined
     const results = await prune(client, inventory, { release: name, inUse: goes })
     expect(results.map(({ entry, outcome }) => `${entry.kind} ${outcome}`)).toEqual(['ConfigMap Gone', 'Namespace Waiting'])
     expect((await client.get(namespace)).metadata.deletionTimestamp).toBeUndefined()
     await pruneAll(remainingEntries(results), name)
     expect(await client.find(namespace)).toBeUndefined()
   })
-
-  const claim: KubeObject = {
-    apiVersion: 'v1',
-    kind: 'PersistentVolumeClaim',
-    metadata: { name: 'data' },
-    spec: { accessModes: ['ReadWriteOnce'], resources: { requests: { storage: '1Gi' } } },
-  }
 
   it('waits for consent before it deletes a claim, and keeps what the claim needs until then', async () => {
     const name = `data-${id}`

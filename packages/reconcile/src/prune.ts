@@ -12,22 +12,27 @@ import { isProtected } from './plan.ts'
 
 /** What became of one entry of the inventory. */
 export interface PruneResult {
+  /** With the uid of the object, where that was not known and it is the release's. */
   readonly entry: InventoryEntry
   /**
    * `Gone`: it is not there any more. `Deleting`: deletion was asked for and waits (finalizers, dependents).
    * `Kept`: it is not the release's to delete, or is to stay, and leaves the inventory. `NeedsConsent`: what would be lost with it nobody
    * can bring back, so that somebody must say it first. `Failed`: tried, to be tried again.
    * `Waiting`: not tried yet, since what is of a later phase or wave is not gone, or what another release still has in it and lets go.
+   * `InUse`: another release has something in it, and stays: it is left to that one, to go with it.
    */
-  readonly outcome: 'Gone' | 'Deleting' | 'Kept' | 'NeedsConsent' | 'Failed' | 'Waiting'
+  readonly outcome: 'Gone' | 'Deleting' | 'Kept' | 'NeedsConsent' | 'Failed' | 'Waiting' | 'InUse'
   /** What it waits for, or why it was kept or failed. */
   readonly message: string
+  /** Who uses it, where it is `InUse`. */
+  readonly user?: string
 }
 
 /** What another release has in an object. */
 export interface Use {
+  readonly release: string
   readonly message: string
-  /** It goes too, so that it is waited for; otherwise the object is kept. */
+  /** It goes too, so that it is waited for; otherwise the object is left to it. */
   readonly goes: boolean
 }
 
@@ -44,7 +49,8 @@ export interface PruneOptions {
 
 /**
  * Deletes what an inventory lists, in reverse order of application, and only that: an object must still bear the release's label, and is
- * deleted with its uid as a precondition, so that another object of the same name is never hit. A namespace in which others have
+ * deleted with its uid as a precondition, so that another object of the same name is never hit. Of what was written down before it was made, and
+ * the uid never was, the label must be applied by the agent: it applies none to what somebody else made in its place. A namespace in which others have
  * objects is kept, unless somebody consents to their loss; so is a definition with custom resources; a claim or volume, and what is needed
  * by it, waits for consent. An object with the annotation `muster.dev/prune: keep` stays. Call again until nothing waits.
  */
@@ -59,22 +65,33 @@ export async function prune(api: ClusterApi, entries: readonly InventoryEntry[],
     }
     const result = await pruneOne(api, entry, options)
     results.push(result)
-    if (result.outcome !== 'Gone' && result.outcome !== 'Kept') waitingFor ??= entry
+    if (!leaves.has(result.outcome)) waitingFor ??= entry
   }
   return results
 }
 
-/** Entries that stay in the inventory after a prune: those that are not gone yet. */
+/** Outcomes with which an entry leaves the inventory, and nothing waits for it. */
+const leaves: ReadonlySet<PruneResult['outcome']> = new Set(['Gone', 'Kept', 'InUse'] as const)
+
+/** Entries that stay in the inventory after a prune: those that are not gone yet, and are nobody else's. */
 export function remainingEntries(results: readonly PruneResult[]): InventoryEntry[] {
-  return results.filter((result) => result.outcome !== 'Gone' && result.outcome !== 'Kept').map((result) => result.entry)
+  return results.filter(({ outcome }) => !leaves.has(outcome)).map((result) => result.entry)
 }
 
-async function pruneOne(api: ClusterApi, entry: InventoryEntry, options: PruneOptions): Promise<PruneResult> {
-  const ref = entryRef(entry)
+/** An entry with the uid of its object, where a crash or a lost answer kept it from being written down, and the object is the release's. */
+export function recognized(entry: InventoryEntry, live: KubeObject, release: string): InventoryEntry {
+  const { uid } = live.metadata
+  return entry.uid !== undefined || uid === undefined || holderOf(live) !== release ? entry : { ...entry, uid }
+}
+
+async function pruneOne(api: ClusterApi, listed: InventoryEntry, options: PruneOptions): Promise<PruneResult> {
+  const ref = entryRef(listed)
   const { signal } = options
+  let entry = listed
   try {
     const live = await api.find(ref, calling(signal))
     if (live === undefined) return { entry, outcome: 'Gone', message: 'It is not there.' }
+    entry = recognized(listed, live, options.release)
     const left = await leftAlone(api, entry, live, options)
     if (left !== undefined) return { entry, ...left }
     if (live.metadata.deletionTimestamp === undefined && live.metadata.uid !== undefined) {
@@ -98,18 +115,23 @@ async function leftAlone(
   entry: InventoryEntry,
   live: KubeObject,
   { release, inUse, consented, leave, signal }: PruneOptions,
-): Promise<Pick<PruneResult, 'outcome' | 'message'> | undefined> {
+): Promise<Omit<PruneResult, 'entry'> | undefined> {
   const kept = whyKept(entry, live, release)
   if (kept !== undefined) return { outcome: 'Kept', message: kept }
-  const use = inUse?.(entryRef(entry))
-  if (use !== undefined) return { outcome: use.goes ? 'Waiting' : 'Kept', message: use.message }
-  if (live.metadata.deletionTimestamp !== undefined) return undefined
-  if (leave === true || isToStay(live)) {
+  const goes = live.metadata.deletionTimestamp !== undefined
+  if (!goes && (leave === true || isToStay(live))) {
     await orphan(api, live, signal)
     return { outcome: 'Kept', message: leave === true ? 'It is left as it is.' : 'It says muster.dev/prune: keep, and stays.' }
   }
-  if (!isProtected(entry) || consented?.(entry) === true) return undefined
-  return whatIsLost(api, entry, live, signal)
+  const use = inUse?.(entryRef(entry))
+  if (use?.goes === true) return { outcome: 'Waiting', message: use.message }
+  if (use !== undefined) return { outcome: 'InUse', message: use.message, user: use.release }
+  if (goes || !isProtected(entry)) return undefined
+  const isOwn = entry.madeBy === undefined || holderOf(live) === release
+  if (isOwn && consented?.(entry) === true) return undefined
+  const lost = await whatIsLost(api, entry, live, signal)
+  // Of what was left to it, it has no say over what others have in it.
+  return isOwn ? lost : lost && { outcome: 'Kept', message: lost.message }
 }
 
 /** What nobody could bring back, were a protected object deleted; undefined where there is nothing of that kind. */
@@ -142,7 +164,8 @@ function whoIsInside(names: readonly string[]): string {
 
 function whyKept(entry: InventoryEntry, live: KubeObject, release: string): string | undefined {
   const holder = live.metadata.labels?.[releaseLabel]
-  if (holder !== release) return `It does not bear the label ${releaseLabel}=${release}${holder === undefined ? '' : ` but ${holder}`}.`
+  if (holder !== release && (holder === undefined || holder !== entry.madeBy))
+    return `It does not bear the label ${releaseLabel}=${release}${holder === undefined ? '' : ` but ${holder}`}.`
   const known = entry.uid !== undefined && entry.uid === live.metadata.uid
   if (!known && holderOf(live) !== release) return `The release did not make it: the label ${releaseLabel} on it is another's.`
   if (isProtected(entry) && !known) {

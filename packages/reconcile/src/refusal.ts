@@ -1,6 +1,13 @@
-export type ApplyRefusalCode = 'OwnedByOtherRelease' | 'Terminating' | 'NotEstablished' | 'Conflict' | 'NotAdopted' | 'Immutable'
+export type ApplyRefusalCode =
+  | 'OwnedByOtherRelease'
+  | 'Terminating'
+  | 'NotEstablished'
+  | 'Conflict'
+  | 'NotAdopted'
+  | 'MadeMeanwhile'
+  | 'Immutable'
 
-const passing: ReadonlySet<ApplyRefusalCode> = new Set(['Terminating', 'NotEstablished'])
+const passing: ReadonlySet<ApplyRefusalCode> = new Set(['Terminating', 'NotEstablished', 'MadeMeanwhile'])
 
 /**
  * Why an object was not applied, where only this package knows; `applyPlan` turns it into a failure.
@@ -9,6 +16,7 @@ const passing: ReadonlySet<ApplyRefusalCode> = new Set(['Terminating', 'NotEstab
  * | --- | --- | --- |
  * | OwnedByOtherRelease | another release made it | take it out of one of the two bundles |
  * | NotAdopted | it was there before, made by somebody else | let the release adopt it (`adopt`), or delete it |
+ * | MadeMeanwhile | it was planned as missing, and somebody else made it before it was applied | nothing: it is planned anew, as somebody else's |
  * | Conflict | another field manager owns a field that the bundle sets | take it from that manager (`conflicts.takeFrom`), or take the field out of the bundle |
  * | Immutable | its kind does not let a field be changed | declare `muster.dev/recreate`, or give the new one another name |
  * | Terminating | it is being deleted | nothing: it is made again when it is gone |

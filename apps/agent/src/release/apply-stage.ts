@@ -6,6 +6,7 @@ import {
   entryOf,
   entryRef,
   fieldManager,
+  isLeftBy,
   isProtected,
   type ObjectFailure,
   objectKey,
@@ -58,8 +59,10 @@ export async function applyStage(
       inspect: same && !runtime.corrects,
       // Their own stages wait for them, and hold up nobody; what ran before has no stages.
       establishedTimeoutMs: same ? servedAgainMs : 0,
-      letsGo: (holder, key) => rules.letsGo(holder, key),
+      letsGo: (holder, key) =>
+        rules.letsGo(holder, key) || (releases.get(holder) === undefined && isLeftBy(runtime.inventory, holder, key)),
       takeOver: { adopt: entry.settings?.adopt ?? [], takeFrom: entry.settings?.conflicts?.takeFrom ?? [] },
+      uidOf: ({ key }) => runtime.inventory.find((entry) => objectKey(entryRef(entry)) === key)?.uid,
       known: (planned) => {
         const tracked = runtime.tracked.get(planned.key)
         if (tracked !== undefined && !asked && isAsApplied(tracked, watches)) {

@@ -87,16 +87,12 @@ export class Handover {
       ?.name
   }
 
-  /** What others made and let go, and this release wants: with the uids by which it is known to be the same. */
-  offered(release: string, keys: ReadonlySet<string>): InventoryEntry[] {
-    return this.#claimants.all().flatMap(({ name, inventory }) =>
-      name === release
-        ? []
-        : inventory.filter((entry) => {
-            const key = objectKey(entryRef(entry))
-            return keys.has(key) && this.letsGo(name, key)
-          }),
-    )
+  /** The entries of an object that others have, who let it go. */
+  offers(release: string, key: string): { readonly by: string; readonly entry: InventoryEntry }[] {
+    return this.#claimants.all().flatMap(({ name: by, inventory }) => {
+      if (by === release || !this.letsGo(by, key)) return []
+      return inventory.filter((entry) => objectKey(entryRef(entry)) === key).map((entry) => ({ by, entry }))
+    })
   }
 }
 
@@ -104,4 +100,9 @@ export class Handover {
 export function has(inventory: readonly InventoryEntry[], entry: InventoryEntry): boolean {
   const key = objectKey(entryRef(entry))
   return inventory.some((one) => objectKey(entryRef(one)) === key && (entry.uid === undefined || one.uid === entry.uid))
+}
+
+/** An entry as it stands in the inventory of a release that it is given to. */
+export function givenTo(release: string, { madeBy, ...entry }: InventoryEntry): InventoryEntry {
+  return madeBy === undefined || madeBy === release ? entry : { ...entry, madeBy }
 }

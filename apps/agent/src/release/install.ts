@@ -136,7 +136,7 @@ async function applyBundle(
   const large = tooLarge(inventoryWith(runtime.inventory, planned), { name: runtime.name, version: bundle.version })
   if (large !== undefined) return large
   takeWishes(services, context, bundle.digest, planned)
-  const plan = takeOver(services, context, planned)
+  const plan = await takeOver(services, context, planned)
   const same = (runtime.applied ?? runtime.remembered)?.content === content
   runtime.complete = false
   runtime.readyContent = undefined
@@ -185,8 +185,8 @@ async function advance(
     if (failures.length > 0) {
       // Rights that somebody took away are given again before the next try.
       if (entry.settings?.tenant && failures.some(({ code }) => code === 'Forbidden')) services.tenancy.doubt(entry.settings.tenant.name)
-      // What cannot be planned may be tomorrow; of what was planned only this stage is tried again.
-      if (rollout.next === 0) runtime.rollout = undefined
+      // What cannot be planned may be tomorrow, and what others made meanwhile is theirs; of what was planned only this stage is tried again.
+      if (rollout.next === 0 || failures.some(({ code }) => code === 'MadeMeanwhile')) runtime.rollout = undefined
       return applyFailed(services, context, content, failures)
     }
     rollout.next += 1
@@ -219,7 +219,10 @@ function finish({ guard, logger, releases }: ReleaseServices, { runtime, entry }
   guard()
 }
 
-/** What may be made is written down before it is made: a crash leaves nothing that prune does not know. */
+/**
+ * What may be made is written down before it is made: a crash leaves nothing that prune does not know. What somebody else made is taken out before it
+ * is taken over: nothing that bears this release's label is written down but what the release made.
+ */
 async function announce(
   { objects }: ReleaseServices,
   { runtime, wanted, content: channel, signal }: ReleaseContext,
@@ -227,10 +230,12 @@ async function announce(
   content: string,
 ): Promise<void> {
   const inventory = inventoryWith(runtime.inventory, plan)
-  const grown = subtractInventory(inventory, runtime.inventory).length > 0
+  const foreign = plan.foreign.length > 0
+  const grown = foreign || subtractInventory(inventory, runtime.inventory).length > 0
   runtime.inventory = inventory
   runtime.announced = content
   await objects.ensure(wanted, runtime, channel.generation, { newest: bearsGeneration(channel, wanted.name), grown, signal })
+  if (foreign) await objects.write(wanted.name, runtime, undefined, signal)
 }
 
 const maxListed = 5

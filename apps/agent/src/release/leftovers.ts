@@ -16,9 +16,10 @@ import type { ChannelContent } from '@muster/trust'
 import { assessRelease } from './assess.ts'
 import { consentedTo, largeShare, needing } from './consent.ts'
 import type { ReleaseServices, Step } from './context.ts'
-import { type Handover, has } from './handover.ts'
+import { givenTo, type Handover, has } from './handover.ts'
 import { timesOf, tooEarly } from './patience.ts'
 import type { Outcome, ReleaseRuntime } from './runtime.ts'
+import { recognize } from './wishes.ts'
 
 const lookAgainMs = 500
 const slowAgainMs = 5_000
@@ -29,7 +30,7 @@ const failedMaxMs = 60_000
 /** Deletes what an earlier version made and the present one does not have, once the present one is healthy, and no other wants it. */
 export const pruneLeftovers: Step = async (services, { runtime, entry, rolledBack, content, signal }) => {
   runtime.needsConsent = undefined
-  const all = runtime.inventory.filter((one) => !isKept(runtime, objectKey(entryRef(one))))
+  const all = leftoversOf(runtime, services.handover(content))
   // What holds data outlives a version that has yet to prove itself, and one that failed: the next may want it.
   const leftovers = rolledBack || runtime.trial !== undefined ? all.filter((one) => !isProtected(one)) : all
   if (leftovers.length === 0) return undefined
@@ -50,6 +51,7 @@ export const pruneLeftovers: Step = async (services, { runtime, entry, rolledBac
     return { ...standing, reason: releaseReasons.pruneNeedsConsent, message: large, requeueAfterMs: slowAgainMs }
   }
   const results = await pruneEntries(services, runtime, content, going, { prune: entry.settings?.prune, signal })
+  moving.push(...leaveToUsers(services, runtime, results))
   const remaining = [...remainingEntries(results), ...moving]
   runtime.inventory = [...subtractInventory(runtime.inventory, leftovers), ...remaining]
   services.rewatch()
@@ -58,6 +60,18 @@ export const pruneLeftovers: Step = async (services, { runtime, entry, rolledBac
   const works = results.some(({ outcome }) => outcome === 'Deleting' || outcome === 'Failed')
   if (held.length === 0 || works) return patiently(services, runtime, pruneOf(content, remaining), pruning(results, moving), results)
   return { ...protectedWait(runtime, held), ready: standing.ready }
+}
+
+/**
+ * What the present version does not have. In a namespace, or of a definition, of which it has objects nothing of that is a leftover yet: it goes with
+ * the last of them, unless another release takes it.
+ */
+function leftoversOf(runtime: ReleaseRuntime, rules: Handover): readonly InventoryEntry[] {
+  const kept = runtime.inventory.filter((one) => isKept(runtime, objectKey(entryRef(one))))
+  if (kept.length === runtime.inventory.length) return []
+  return subtractInventory(runtime.inventory, kept).filter(
+    (one) => insideOf({ inventory: kept }, one).length === 0 || rules.heirOf(objectKey(entryRef(one)), runtime.name) !== undefined,
+  )
 }
 
 /** Whether the present version has it: its hooks' jobs say what ran. */
@@ -122,9 +136,11 @@ export async function handOver(
   const rules = handover(content)
   const going: InventoryEntry[] = []
   const moving: InventoryEntry[] = []
-  for (const entry of entries) {
-    const heir = releases.get(rules.heirOf(objectKey(entryRef(entry)), runtime.name) ?? '')
-    if (heir === undefined) {
+  for (const listed of entries) {
+    const heir = releases.get(rules.heirOf(objectKey(entryRef(listed)), runtime.name) ?? '')
+    const entry = heir === undefined ? listed : await recognize(client, listed, runtime.name, signal)
+    // What was written down and is another's is nothing that could be given.
+    if (heir === undefined || (isProtected(entry) && entry.uid === undefined)) {
       going.push(entry)
       continue
     }
@@ -134,7 +150,7 @@ export async function handOver(
       logger.info({ release: runtime.name, to: heir.name, object: nameOf(entry) }, 'handed over an object')
       continue
     }
-    if (!has(heir.inventory, wanted)) heir.inventory = unionInventory(heir.inventory, [entry])
+    if (!has(heir.inventory, wanted)) heir.inventory = unionInventory(heir.inventory, [givenTo(heir.name, entry)])
     moving.push(entry)
     wake(heir.name)
   }
@@ -144,6 +160,30 @@ export async function handOver(
 async function labelOf(client: ReleaseServices['client'], entry: InventoryEntry, signal: AbortSignal): Promise<string | undefined> {
   const live = await client.find(entryRef(entry), { signal })
   return live?.metadata.labels?.['muster.dev/release']
+}
+
+/**
+ * Leaves to others what is in use by them: it stays in this inventory until it is written down in theirs, so that whoever is the last takes it away.
+ * Gives what is not written down yet.
+ */
+export function leaveToUsers(
+  { releases, wake, logger }: Pick<ReleaseServices, 'releases' | 'wake' | 'logger'>,
+  { name }: ReleaseRuntime,
+  results: readonly PruneResult[],
+): InventoryEntry[] {
+  return results.flatMap(({ entry, user }) => {
+    const heir = releases.get(user ?? '')
+    if (heir === undefined) return []
+    const left = givenTo(heir.name, { ...entry, madeBy: entry.madeBy ?? name })
+    const known = has(heir.inventory, left)
+    if (known && has(heir.written, left)) {
+      logger.info({ release: name, to: heir.name, object: nameOf(entry) }, 'left an object to a release that uses it')
+      return []
+    }
+    if (!known) heir.inventory = unionInventory(heir.inventory, [left])
+    wake(heir.name)
+    return [entry]
+  })
 }
 
 /** Prunes some of a release's inventory, keeping what other releases need. */
@@ -178,16 +218,16 @@ function useByOthers(all: readonly ReleaseRuntime[], runtime: ReleaseRuntime, re
   for (const other of all) {
     const inside = other === runtime ? [] : insideOf(other, ref)
     if (inside.some((entry) => !rules.letsGo(other.name, objectKey(entryRef(entry)))))
-      return { message: `Release ${other.name} uses it.`, goes: false }
+      return { release: other.name, message: `Release ${other.name} uses it.`, goes: false }
     if (inside.length > 0) leaving ??= other
   }
-  return leaving && { message: `Release ${leaving.name} still has objects in it, which are to go too.`, goes: true }
+  return leaving && { release: leaving.name, message: `Release ${leaving.name} still has objects in it, which are to go too.`, goes: true }
 }
 
 type Lost = Pick<InventoryEntry, 'kind' | 'name'>
 
 /** What of a release would be lost with an object: what is in a namespace, or of a definition's group. */
-function insideOf({ inventory }: ReleaseRuntime, { kind, name }: Lost): readonly InventoryEntry[] {
+function insideOf({ inventory }: Pick<ReleaseRuntime, 'inventory'>, { kind, name }: Lost): readonly InventoryEntry[] {
   if (kind === 'Namespace') return inventory.filter(({ namespace }) => namespace === name)
   if (kind !== 'CustomResourceDefinition') return []
   const group = name.slice(name.indexOf('.') + 1)

@@ -197,7 +197,7 @@ export function statusOf(
   }
 }
 
-function plainEntry({ apiVersion: version, kind, namespace, name, uid, ownership, wave }: InventoryEntry): InventoryEntry {
+function plainEntry({ apiVersion: version, kind, namespace, name, uid, ownership, wave, madeBy }: InventoryEntry): InventoryEntry {
   return {
     apiVersion: version,
     kind,
@@ -206,6 +206,7 @@ function plainEntry({ apiVersion: version, kind, namespace, name, uid, ownership
     ...(uid === undefined ? {} : { uid }),
     ...(ownership === undefined ? {} : { ownership }),
     ...(wave === undefined ? {} : { wave }),
+    ...(madeBy === undefined ? {} : { madeBy }),
   }
 }
 

@@ -3,7 +3,7 @@ import { entryRef, objectKey, remainingEntries } from '@muster/reconcile'
 import { type ChannelContent, decidePrune, type PruneDecision } from '@muster/trust'
 import { assessRelease } from './assess.ts'
 import type { ReleaseServices } from './context.ts'
-import { handOver, patiently, protectedWait, pruneEntries, pruneOf, pruning, waitsForWishes } from './leftovers.ts'
+import { handOver, leaveToUsers, patiently, protectedWait, pruneEntries, pruneOf, pruning, waitsForWishes } from './leftovers.ts'
 import { tooEarly } from './patience.ts'
 import type { Outcome, ReleaseRuntime } from './runtime.ts'
 
@@ -51,6 +51,7 @@ export async function remove(
   const { going, moving } = await handOver(services, runtime, content, runtime.inventory, signal)
   const prune = services.objects.get(runtime.name)?.spec.prune
   const results = await pruneEntries(services, runtime, content, going, { prune, leave: prune?.onRemoval === 'orphan', signal })
+  moving.push(...leaveToUsers(services, runtime, results))
   runtime.inventory = [...remainingEntries(results), ...moving]
   services.rewatch()
   const held = results.filter(({ outcome }) => outcome === 'NeedsConsent')

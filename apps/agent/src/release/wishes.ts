@@ -1,6 +1,8 @@
+import type { InventoryEntry } from '@muster/api'
 import { releaseReasons } from '@muster/api'
-import { isProtected, type Plan, type PlannedObject, refOf, unionInventory } from '@muster/reconcile'
+import { type ClusterApi, entryRef, isProtected, type Plan, type PlannedObject, recognized, refOf, unionInventory } from '@muster/reconcile'
 import type { ReleaseContext, ReleaseServices } from './context.ts'
+import { givenTo } from './handover.ts'
 import { targetOf } from './runtime.ts'
 
 /** Notes what a release wants, as soon as that is known, so that others know what becomes of objects that move between them. */
@@ -42,16 +44,39 @@ export function withoutMoved({ watches, handover }: ReleaseServices, { runtime, 
 }
 
 /** Takes over what other releases let go: from here on it is this one's, with what says that it is the same, and they correct it no more. */
-export function takeOver({ releases, handover }: ReleaseServices, { runtime, content }: ReleaseContext, plan: Plan): Plan {
+export async function takeOver(
+  { client, releases, handover, wake }: ReleaseServices,
+  { runtime, content, signal }: ReleaseContext,
+  plan: Plan,
+): Promise<Plan> {
   const rules = handover(content)
-  const objects = plan.objects.map((planned): PlannedObject => {
+  const objects: PlannedObject[] = []
+  for (const planned of plan.objects) {
     const holder = releases.ownerOf(planned.key)
     if (holder !== undefined && holder !== runtime && rules.letsGo(holder.name, planned.key)) holder.tracked.delete(planned.key)
-    if (planned.ours || !isProtected(planned.object)) return planned
-    const offered = rules.offered(runtime.name, new Set([planned.key]))
-    if (offered.length === 0) return planned
-    runtime.inventory = unionInventory(runtime.inventory, offered)
-    return { ...planned, ours: true }
-  })
+    const offered: InventoryEntry[] = []
+    for (const { by, entry } of planned.ours || !isProtected(planned.object) ? [] : rules.offers(runtime.name, planned.key)) {
+      const known = await recognize(client, entry, by, signal)
+      // One without a uid was written down, and somebody else made it.
+      if (known.uid === undefined) continue
+      offered.push(givenTo(runtime.name, known))
+      // What was left to it, it has looked at before and found in use.
+      wake(by)
+    }
+    if (offered.length > 0) runtime.inventory = unionInventory(runtime.inventory, offered)
+    objects.push(offered.length === 0 ? planned : { ...planned, ours: true })
+  }
   return { ...plan, objects }
+}
+
+/** An entry of a release with its uid, where a crash kept that from being written down and the object is the release's. */
+export async function recognize(
+  api: Pick<ClusterApi, 'find'>,
+  entry: InventoryEntry,
+  release: string,
+  signal: AbortSignal,
+): Promise<InventoryEntry> {
+  if (entry.uid !== undefined || !isProtected(entry)) return entry
+  const live = await api.find(entryRef(entry), { signal })
+  return live === undefined ? entry : recognized(entry, live, release)
 }
