@@ -286,10 +286,24 @@ describe('a cluster', () => {
       driftCorrected: 0,
       drifted: false,
     }
-    await hub.sendReport(alpha.name, alpha.identity, { releases: [{ ...release, ready: false, reason: 'Progressing' }] })
+    const carried = (settings: object) =>
+      eventually(async () => {
+        const { content } = await hub.channel(alpha.name)
+        expect(content.releases).toMatchObject([{ name: db, ...settings }])
+        return content.generation
+      })
+    const generation = await carried({})
+    await hub.sendReport(alpha.name, alpha.identity, { generation, releases: [{ ...release, ready: false, reason: 'Progressing' }] })
     await told({ ready: false, reason: 'NotReady', message: 'Progressing: on its way' })
-    await hub.sendReport(alpha.name, alpha.identity, { releases: [{ ...release, ready: true, reason: 'Healthy' }] })
+    const ready = { ...release, ready: true, reason: 'Healthy' }
+    await hub.sendReport(alpha.name, alpha.identity, { generation, releases: [ready] })
     await told({ ready: true, digest: bundle.digest })
+    const ref = { apiVersion, kind: 'Placement', name: db }
+    await hub.client.patch(ref, { spec: { drift: { mode: 'detect' } } }, { type: 'merge' })
+    await told({ ready: false, reason: 'NotReady', message: `${alpha.name} has not taken up the settings that it has now.` })
+    const next = await carried({ settings: { drift: { mode: 'detect' } } })
+    await hub.sendReport(alpha.name, alpha.identity, { generation: next, releases: [ready] })
+    await told({ ready: true })
     expect((await hub.sendReport(alpha.name, alpha.identity)).status).toBe(204)
   })
 
