@@ -241,4 +241,16 @@ describe('hooks', () => {
     expect(reportOf(back)?.version).toBe('8.0.0')
     expect((await job('siren'))?.metadata.uid).toBe(uid)
   })
+
+  it('that still run when their version is taken back are ended, also where the one before has a job of that name', async () => {
+    await fleet.channel([await published('8.1.0', data('8') + hook('slow', 'after-install'))])
+    await fleet.reported((report) => reportOf(report)?.version === '8.1.0' && reportOf(report)?.ready === true)
+    const brief: ReleaseSettings = { rollout: { minHealthySeconds: 0, progressDeadlineSeconds: 3 } }
+    await fleet.channel([await published('10.0.0', data('10') + hook('slow', 'before-upgrade'), brief)])
+    const back = await fleet.reported((report) => reportOf(report)?.reason === 'RolledBack')
+    const message = expect.stringMatching(/did not become healthy within 3 s.*Hook before-upgrade Job \S+slow runs/)
+    expect(reportOf(back)).toMatchObject({ version: '8.1.0', message })
+    await eventually(async () => (await job('slow')) === undefined)
+    expect(await version()).toBe('8')
+  })
 })

@@ -1,12 +1,35 @@
-import { hookJobsAt, isHookJob } from '@muster/reconcile'
+import { entryRef, groupKind, hookJobsAt, hookRunOf, isHookJob, jobState, nameOf } from '@muster/reconcile'
 import { BundleRefusal } from '../bundle-loader.ts'
 import { codeOf, messageOf } from '../error.ts'
 import type { ReleaseContext, ReleaseServices, Step } from './context.ts'
 import { actFor } from './grant.ts'
-import { maxFailureHookMs, runHook } from './hooks.ts'
+import { maxFailureHookMs, removeJob, runHook, runPrefix } from './hooks.ts'
 import { planOf, verified } from './release-bundle.ts'
 import { awaitsFailureHooks, keyOf } from './rollback.ts'
 import { contentOf, type Outcome, type ReleaseRuntime } from './runtime.ts'
+
+/** Ends jobs of a version that was taken back which still run: they would go on changing what the last good version works with. */
+export const endHooks: Step = async ({ tenancy, logger }, { runtime, wanted, rolledBack, signal }) => {
+  const { hooks } = runtime
+  if (!rolledBack || hooks?.key !== keyOf(wanted) || runtime.hooksEnded === hooks.key) return undefined
+  const api = tenancy.keeping(runtime.tenant)
+  try {
+    for (const entry of runtime.inventory.filter((one) => groupKind(one) === 'Job.batch')) {
+      const job = await api.find(entryRef(entry), { signal })
+      const run = job && hookRunOf(job, runtime.name)
+      if (job === undefined || run?.startsWith(runPrefix(hooks)) !== true || run.endsWith('.on-failure')) continue
+      if (jobState(job).state !== 'running' || job.metadata.deletionTimestamp !== undefined) continue
+      await removeJob(api, job, signal)
+      logger.warn({ release: runtime.name, object: nameOf(entry) }, 'a hook of a version that was taken back still ran, and is ended')
+    }
+    runtime.hooksEnded = hooks.key
+  } catch (error) {
+    if (signal.aborted) throw signal.reason
+    const fields = { release: runtime.name, code: codeOf(error), reason: messageOf(error) }
+    logger.warn(fields, 'a hook of a version that was taken back could not be ended; it is tried again')
+  }
+  return undefined
+}
 
 /** Runs what a version that has failed wants run then: once, and before anything is taken back. Whatever comes of it, the way goes on. */
 export const runFailureHooks: Step = async (services, context) => {

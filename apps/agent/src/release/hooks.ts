@@ -85,6 +85,7 @@ export async function beginHooks(
     done: [],
   }
   runtime.failureHooks.clear()
+  runtime.hooksEnded = undefined
   const onFailure = hookJobsAt(plan.objects, 'on-failure').length > 0 ? ({ onFailure: 'pending' } as const) : {}
   runtime.hooks = { ...before, attempt: before.attempt + 1, ...onFailure }
   await objects.write(entry.name, runtime, undefined, signal)
@@ -105,7 +106,7 @@ export async function runHook(
   const ref = refOf(planned.object)
   const name = `${event} ${nameOf(ref)}`
   if (record === undefined || record.done.includes(name)) return undefined
-  const run = `${record.key.slice(0, 24)}-${record.attempt}.${event}`
+  const run = `${runPrefix(record)}${event}`
   const live = await api.find(ref, { signal })
   if (live === undefined) return make(services, context, planned, { run, name, api })
   if (hookRunOf(live, runtime.name) !== run || live.metadata.deletionTimestamp !== undefined)
@@ -120,9 +121,14 @@ export async function runHook(
   if (planned.hook?.deleteOn.includes(state.state)) {
     // What says that it was must be written down before it goes.
     await services.objects.write(runtime.name, runtime, undefined, signal)
-    await remove(api, live, signal)
+    await removeJob(api, live, signal)
   }
   return stops ? hookFailed(failed) : undefined
+}
+
+/** How the label begins of all jobs that are made for a run. */
+export function runPrefix({ key, attempt }: Pick<HookRecord, 'key' | 'attempt'>): string {
+  return `${key.slice(0, 24)}-${attempt}.`
 }
 
 /** How a job stands; one that runs because of a failure, for no longer than it may keep the last good version from coming back. */
@@ -149,7 +155,7 @@ async function makeWay(
 ): Promise<Outcome> {
   try {
     standingOf(live, { release: runtime.name, takeOver: takeOverOf(entry) })
-    if (live.metadata.deletionTimestamp === undefined) await remove(api, live, signal)
+    if (live.metadata.deletionTimestamp === undefined) await removeJob(api, live, signal)
   } catch (error) {
     const passes = !(error instanceof ApplyRefusal) && !(isKubeError(error) && !error.transient)
     if (signal.aborted || passes) throw error
@@ -206,7 +212,7 @@ function waits({ object }: PlannedObject, message: string, requeueAfterMs: numbe
   }
 }
 
-async function remove(api: ClusterApi, live: KubeObject, signal: AbortSignal): Promise<void> {
+export async function removeJob(api: ClusterApi, live: KubeObject, signal: AbortSignal): Promise<void> {
   const { uid } = live.metadata
   await api.delete(refOf(live), { propagation: 'Background', ...(uid === undefined ? {} : { uid }), signal })
 }

@@ -5,7 +5,7 @@ import type { ReleaseContext, ReleaseServices, Step } from './context.ts'
 import { waitForDependencies } from './depend.ts'
 import { driftPolicyOf } from './drift-policy.ts'
 import { endTolerances } from './end-tolerances.ts'
-import { runFailureHooks } from './failure-hooks.ts'
+import { endHooks, runFailureHooks } from './failure-hooks.ts'
 import { orFighting } from './fighting.ts'
 import { orGrantEnded } from './grant.ts'
 import { isRefusal } from './handover.ts'
@@ -30,6 +30,7 @@ const steps: readonly Step[] = [
   demandKnownHold,
   waitForDependencies,
   readSite,
+  endHooks,
   runFailureHooks,
   install,
   endTolerances,

@@ -222,6 +222,8 @@ export class ReleaseRuntime {
   hookJobs: ReadonlySet<string> = new Set()
   /** What became of these. */
   hooks: HookRecord | undefined
+  /** The version that was taken back and of which no hook runs any more, see `keyOf`. */
+  hooksEnded: string | undefined
   /** Since when hooks of a failure are waited for, by keys of their jobs: monotonic, in milliseconds. */
   readonly failureHooks = new Map<string, number>()
   /** The version that has failed and stays, see `keyOf`. */
