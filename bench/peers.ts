@@ -1,6 +1,7 @@
-import { mkdir, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import path from 'node:path'
+import { asciiRegularExpressions } from '../packages/image/src/node/ascii.ts'
 import type { BenchContext } from './harness.ts'
 import { run } from './program.ts'
 
@@ -36,4 +37,5 @@ export async function bundle({ checkout, signal }: BenchContext, entry: string, 
     '--log-level=error',
   ]
   await run(esbuild, [entry, ...options, `--banner:js=${banner}`, `--outfile=${file}`], { signal })
+  await writeFile(file, asciiRegularExpressions(await readFile(file, 'utf8')))
 }

@@ -5,6 +5,7 @@ import { bytesContent, inLayer } from '../entry.ts'
 import { ImageError } from '../errors.ts'
 import { insidePath } from '../source-tree.ts'
 import type { NodeApp } from './app.ts'
+import { asciiRegularExpressions } from './ascii.ts'
 
 /** CommonJS dependencies in an ES module: what they take for granted, under names that no source uses. */
 const banner = `import { createRequire as __musterRequire } from 'node:module'
@@ -55,7 +56,9 @@ export async function bundleEntry(options: { entry: string; appDir: string }, co
     return {
       main,
       layers: [
-        await layerOf(context, `application ${main}`, [{ kind: 'file', path, mode: 0o644, content: bytesContent(output.contents) }]),
+        await layerOf(context, `application ${main}`, [
+          { kind: 'file', path, mode: 0o644, content: bytesContent(Buffer.from(asciiRegularExpressions(output.text))) },
+        ]),
       ],
     }
   } catch (error) {
