@@ -10,6 +10,7 @@ export type SitePolicies = () => readonly Pick<EnclavePolicy, 'apiVersion' | 'ki
 /** By what bundles are verified here: the channel's publishers and policies, and the policies of the site itself. */
 export class TrustRules {
   readonly #site: SitePolicies
+  #key: string | undefined
   #merged: { readonly key: string; readonly policy: Promise<EffectivePolicy> } | undefined
 
   constructor(site: SitePolicies) {
@@ -19,7 +20,11 @@ export class TrustRules {
   /** All of it as one string, that tells whether something verified before was verified by the same; nothing while it is not known. */
   key({ publishers, policies = [] }: ChannelContent): string | undefined {
     const site = this.#site()
-    return site && JSON.stringify([publishers, policies, site.map(({ metadata: { name }, spec }) => [name, spec])])
+    if (site === undefined) return undefined
+    const key = JSON.stringify([publishers, policies, site.map(({ metadata: { name }, spec }) => [name, spec])])
+    // Each release keeps it: one text for all of them.
+    if (this.#key !== key) this.#key = key
+    return this.#key
   }
 
   /**

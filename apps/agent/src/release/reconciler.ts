@@ -221,13 +221,15 @@ export class ReleaseReconciler {
     if (!goesOn) runtime.since = this.#services.clock.now().toISOString()
     else runtime.since ??= before?.lastTransitionTime
     runtime.outcome = outcome
-    runtime.outcomeOf = entry && saidOf(entry)
+    const of = entry && saidOf(entry)
+    const sameEntry = runtime.outcomeOf === of
+    if (!sameEntry) runtime.outcomeOf = of
     runtime.readyContent = outcome.ready && runtime.complete ? runtime.applied?.content : undefined
     runtime.waits(outcome, this.#services.clock.now())
     const { ready, reason, message } = outcome
     const running = (runtime.applied ?? runtime.remembered)?.digest
-    const told = JSON.stringify([ready, reason, message, running, runtime.suspended, runtime.held, runtime.outcomeOf])
-    if (runtime.told === told) return
+    const told = JSON.stringify([ready, reason, message, running, runtime.suspended, runtime.held])
+    if (sameEntry && runtime.told === told) return
     runtime.told = told
     this.#services.logger.info({ release: runtime.name, ready, reason, detail: message }, 'a release stands anew')
     this.#changed(runtime)

@@ -1,3 +1,4 @@
+import type { KubeObject } from '@muster/kube'
 import { guardLabel, type Plan, planRelease } from '@muster/reconcile'
 import { TrustError } from '@muster/trust'
 import { type LoadedBundle, loadBundle, refusalOf, type WantedBundle } from '../bundle-loader.ts'
@@ -44,7 +45,7 @@ export async function planOf(
   { runtime, entry, signal }: ReleaseContext,
   bundle: LoadedBundle,
 ): Promise<Plan> {
-  return planRelease(client, bundle.objects, {
+  const plan = await planRelease(client, bundle.objects, {
     release: runtime.name,
     namespace: bundle.namespace ?? entry.namespace,
     inventory: runtime.inventory,
@@ -52,4 +53,10 @@ export async function planOf(
     seen: (ref) => watches.sighting(ref),
     signal,
   })
+  return { ...plan, objects: plan.objects.map((planned) => ({ ...planned, object: ownText(planned.object) })) }
+}
+
+/** The same, with strings that are no parts of the text that they were read from: what is kept of an object would keep all of that. */
+function ownText(object: KubeObject): KubeObject {
+  return JSON.parse(JSON.stringify(object)) as KubeObject
 }
