@@ -1,7 +1,7 @@
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 
-const everyBytes = 8 * 1024 * 1024
+const defaultBytes = 8 * 1024 * 1024
 /** So much is there always, where chunks are in memory that is used again; then there is nothing to collect. */
 const calmBytes = 16 * 1024 * 1024
 /** So much may be in flight; what is more was kept through several collections, and needs a whole one. */
@@ -12,9 +12,10 @@ type Collect = (options: { readonly type: 'minor' | 'major'; readonly flavor?: '
 /**
  * Gives back the memory of chunks that have passed. The engine sees their small heads and not the 64 KiB behind each, so by itself it
  * waits for hundreds of MiB, and then does all at once: with this, a copy takes half the memory and half the time of the processor.
+ * @param everyBytes after how many it looks; more often means less memory and more work
  * @returns call it with the bytes of each chunk
  */
-export function collector(): (bytes: number) => void {
+export function collector(everyBytes = defaultBytes): (bytes: number) => void {
   const collect = minorCollection()
   let since = 0
   let begun = false

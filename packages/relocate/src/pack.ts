@@ -19,6 +19,9 @@ import {
 import { collector } from './collect.ts'
 import { blobsOf, type Inventory, type Item } from './inventory.ts'
 
+/** What is compressed of a chunk is made anew each time, and is in memory beside it. */
+const everyBytes = 4 * 1024 * 1024
+
 export interface PackOptions extends WriteArchiveOptions {
   /** What is left out, and why. */
   readonly base?: { readonly roots: readonly string[]; readonly digests: ReadonlySet<string> } | undefined
@@ -123,7 +126,7 @@ async function* behind(from: number, content: AsyncIterable<Uint8Array>): AsyncG
   }
 }
 
-const passed = collector()
+const passed = collector(everyBytes)
 
 async function* passing(content: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   for await (const chunk of content) {
