@@ -159,14 +159,15 @@ export class BreakGlassKeeper {
         reason: breakGlassReasons.ended,
         message: 'It has ended, and does not open again. Sign a new one.',
       }
-    if (this.#options.objects.get(name) === undefined)
+    const live = this.#options.objects.get(name)
+    if (live === undefined)
       return {
         ...verified,
         open: false,
         reason: breakGlassReasons.unknownRelease,
         message: 'Nothing of this release is installed here yet.',
       }
-    return { verified, ...standingOf(statement, last, now) }
+    return { verified, ...standingOf(statement, last, now, live.createdAt) }
   }
 
   /** Signatures are verified once, as long as what they are verified by stays. */

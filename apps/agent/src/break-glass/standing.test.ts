@@ -30,6 +30,12 @@ describe('a statement that is well signed', () => {
     expect(standingOf({ ...asked, notBefore: at(6) }, newer, ms(7))).toEqual({ open: true })
   })
 
+  it('does not open a release that was installed after it was signed: what was open for one of that name before is forgotten', () => {
+    expect(standingOf(asked, undefined, ms(6), at(5))).toMatchObject({ open: false, reason: 'Replayed' })
+    for (const installed of [at(-600), at(0), at(1)]) expect(standingOf(asked, undefined, ms(6), installed)).toEqual({ open: true })
+    expect(standingOf(asked, opened, ms(6), at(5))).toEqual({ open: true })
+  })
+
   it('is judged by no time before what is known to have been: a clock that is set back wins nothing', () => {
     expect(certainNow(ms(-60), at(-90), undefined)).toBe(ms(-60))
     expect(certainNow(ms(-60), at(40), undefined)).toBe(ms(40))

@@ -12,11 +12,13 @@ export type Standing =
  * nothing that is older than what was open last. Pure.
  * @param last what was open last, or is
  * @param nowMs not before anything that is known to have been
+ * @param installedAt since when what was open is remembered (ISO 8601): of an earlier installation of the same name nothing is known
  */
 export function standingOf(
   { nonce, notBefore, until }: Pick<BreakGlassStatement, 'nonce' | 'notBefore' | 'until'>,
   last: BreakGlassRecord | undefined,
   nowMs: number,
+  installedAt?: string,
 ): Standing {
   const no = (reason: BreakGlassReason, message: string): Standing => ({ open: false, reason, message })
   if (last?.nonce === nonce && (last.endedAt !== undefined || nowMs >= Date.parse(until)))
@@ -24,6 +26,11 @@ export function standingOf(
   if (last !== undefined && last.nonce !== nonce && Date.parse(notBefore) <= Date.parse(last.from))
     return no(breakGlassReasons.replayed, `One of ${last.from} was open after this one was signed: it counts no more. Sign a new one.`)
   if (nowMs >= Date.parse(until)) return no(breakGlassReasons.expired, `It was until ${until}, and that is past. Sign a new one.`)
+  if (last === undefined && installedAt !== undefined && Date.parse(notBefore) + skewMs < Date.parse(installedAt))
+    return no(
+      breakGlassReasons.replayed,
+      `It was signed before this release was installed here, at ${installedAt}: it may have been open for an earlier one. Sign a new one.`,
+    )
   const early = Date.parse(notBefore) - skewMs - nowMs
   if (early > 0)
     return {

@@ -15,6 +15,8 @@ export interface LiveRelease {
   readonly name: string
   readonly uid: string
   readonly generation: number
+  /** ISO 8601 */
+  readonly createdAt: string | undefined
   /** The cluster name that it is labelled with. */
   readonly cluster: string | undefined
   readonly spec: Omit<Spec, 'planned'>
@@ -46,6 +48,7 @@ export function liveOf(object: KubeObject): LiveRelease {
     name: metadata.name,
     uid: metadata.uid ?? '',
     generation: metadata.generation ?? 0,
+    createdAt: metadata.creationTimestamp,
     cluster: metadata.labels?.[clusterLabel],
     spec: kept,
     conditions: status?.conditions ?? [],
