@@ -72,16 +72,17 @@ describe('a wave', () => {
     expect(stages(2)).toEqual([['ns', 'db'], ['web'], ['hook']])
   })
 
-  it('has objects of a kind that is defined beside them come once that is served, and waits for no other definition', () => {
-    const define = (kind: string) => {
-      const object = {
-        apiVersion: 'apiextensions.k8s.io/v1',
-        kind: 'CustomResourceDefinition',
-        metadata: { name: kind },
-        spec: { group: 'example.test', names: { kind } },
-      }
-      return { name: kind, object, wave: 0, phase: phaseOf(object) }
+  const define = (kind: string) => {
+    const object = {
+      apiVersion: 'apiextensions.k8s.io/v1',
+      kind: 'CustomResourceDefinition',
+      metadata: { name: kind },
+      spec: { group: 'example.test', names: { kind } },
     }
+    return { name: kind, object, wave: 0, phase: phaseOf(object) }
+  }
+
+  it('has objects of a kind that is defined beside them come once that is served, and waits for no other definition', () => {
     const [widgets, others] = [define('Widget'), define('Other')]
     const [config, widget] = [staged('config', 0, kinds[1]), staged('widget', 0, kinds[3])]
     expect(stagesOf([widget, config, others, widgets])).toEqual([
@@ -89,5 +90,14 @@ describe('a wave', () => {
       { wave: 0, objects: [config, widget], after: [widgets], defined: true },
     ])
     expect(stagesOf([config, others])).toHaveLength(1)
+  })
+
+  it('starts no program before all that is defined beside it is served, as an operator may look only once', () => {
+    const [widgets, others] = [define('Widget'), define('Other')]
+    const [config, operator] = [staged('config', 0, kinds[1]), staged('operator', 0)]
+    expect(stagesOf([operator, config, others, widgets])).toEqual([
+      { wave: 0, objects: [others, widgets], after: [] },
+      { wave: 0, objects: [config, operator], after: [others, widgets], defined: true },
+    ])
   })
 })

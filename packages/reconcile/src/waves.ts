@@ -31,12 +31,12 @@ export interface Stage<T extends Staged> {
   readonly objects: readonly T[]
   /** What must be healthy first. */
   readonly after: readonly T[]
-  /** What must be healthy first are definitions of kinds that come here: before they are served, objects of these are refused. */
+  /** What must be healthy first are definitions: before they are served, objects of their kinds are refused, and programs do not find them. */
   readonly defined?: true
 }
 
 /**
- * Cuts a plan where something must be waited for: a lower wave, or definitions of its own kinds. One stage where there is neither. What waits for nothing more than the stage before
+ * Cuts a plan where something must be waited for: a lower wave, or definitions of its own kinds or for its programs. One stage where there is neither. What waits for nothing more than the stage before
  * it does belongs to that stage: webhooks of wave 0 go with the last wave of what they follow.
  */
 export function stagesOf<T extends Staged>(planned: readonly T[]): Stage<T>[] {
@@ -62,11 +62,16 @@ export function stagesOf<T extends Staged>(planned: readonly T[]): Stage<T>[] {
   return stages.map(({ lowest: _, ...stage }) => stage)
 }
 
-/** Definitions of kinds of which there are objects beside them. */
+/**
+ * Definitions of kinds of which there are objects beside them; all, where a program comes with them: many an operator looks once, when it
+ * starts, which of its kinds are served, and leaves the others alone for as long as it runs.
+ */
 function definitionsInUse<T extends Staged>(planned: readonly T[]): T[] {
+  const runs = planned.some(({ phase }) => phase === 'workloads')
   const kinds = new Set(planned.filter(({ phase }) => phase !== 'definitions').map(({ object }) => groupKind(object)))
   return planned.filter(({ object, phase }) => {
     if (phase !== 'definitions' || groupKind(object) !== 'CustomResourceDefinition.apiextensions.k8s.io') return false
+    if (runs) return true
     const spec = object['spec'] as { group?: unknown; names?: { kind?: unknown } } | undefined
     return kinds.has(`${String(spec?.names?.kind)}.${String(spec?.group)}`)
   })
