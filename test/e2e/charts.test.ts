@@ -1,17 +1,17 @@
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { homedir, tmpdir } from 'node:os'
 import path from 'node:path'
+import { gunzipSync } from 'node:zlib'
 import { apiVersion, type Release } from '@muster/api'
 import { helmProgram } from '@muster/bundle'
-import { isKubeError, type KubeClient, type KubeObject } from '@muster/kube'
+import { isKubeError, type KubeClient, type KubeObject, refOf } from '@muster/kube'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { eventually } from '../environment/command.ts'
 import { sharedInstance } from '../environment/instance.ts'
 
 /**
  * Charts and manifests of projects that many clusters run, unmodified, from their authors' Go modules, and the programs that they name,
- * built from the same modules: no registry that tests may use has their images. Of prometheus-operator it is what comes before its
- * program: definitions, and the roles for them.
+ * built from the same modules: no registry that tests may use has their images.
  */
 const instance = sharedInstance()
 const namespace = 'published'
@@ -20,7 +20,8 @@ interface Published {
   readonly version: string
   readonly module: string
   readonly component: object
-  /** The program of its image: module, package, and where the chart looks for it. Two minutes each where nothing is cached. */
+  readonly parameters?: readonly object[]
+  /** The program of its image: module, package, and where the image has it. Two minutes each where nothing is cached. */
   readonly program?: Program
 }
 
@@ -34,20 +35,27 @@ interface Project {
   readonly name: string
   readonly first: Published
   readonly next: Published
-  /** An object, a field of it that is changed by hand, and what the upgrade makes of the object. */
-  readonly drifts: { readonly object: Ref; readonly patch: unknown; readonly read: (object: KubeObject) => unknown }
-  readonly upgraded: { readonly object: Ref; readonly read: (object: KubeObject) => unknown; readonly from: unknown; readonly to: unknown }
+  /** Objects, a field of each that is changed by hand, and what the upgrade makes of an object. */
+  readonly drifts: readonly { readonly object: Ref; readonly patch: unknown; readonly read: Read }[]
+  readonly upgraded: { readonly object: Ref; readonly read: Read; readonly from: unknown; readonly to: unknown }
   /** Waits until its program does what it is for. */
   readonly works?: () => Promise<void>
 }
 type Ref = Parameters<KubeClient['get']>[0]
+type Read = (object: KubeObject) => unknown
 
 const field =
-  (...keys: readonly (string | number)[]) =>
-  (object: KubeObject): unknown =>
+  (...keys: readonly (string | number)[]): Read =>
+  (object) =>
     keys.reduce<unknown>((value, key) => (value as Record<string | number, unknown> | undefined)?.[key], object)
 
-const prometheus = { version: '0.85.0', module: 'github.com/prometheus-operator/prometheus-operator@v0.85.0' }
+const prometheus = {
+  version: '0.85.0',
+  module: 'github.com/prometheus-operator/prometheus-operator@v0.85.0',
+  program: { module: 'github.com/prometheus-operator/prometheus-operator@v0.85.0', path: './cmd/operator', to: '/bin/operator' },
+  // Ten definitions of up to a megabyte each, roles, and the Deployment, as one file.
+  component: { manifests: ['bundle.yaml'] },
+}
 const descheduler = {
   version: '0.36.0',
   module: 'sigs.k8s.io/descheduler@v0.36.0',
@@ -69,6 +77,7 @@ const metrics = {
 }
 const service: Ref = { apiVersion: 'v1', kind: 'Service', namespace, name: 'metrics-server' }
 const deployment: Ref = { apiVersion: 'apps/v1', kind: 'Deployment', namespace, name: 'descheduler' }
+const operator: Ref = { apiVersion: 'apps/v1', kind: 'Deployment', namespace: 'default', name: 'prometheus-operator' }
 const definition: Ref = {
   apiVersion: 'apiextensions.k8s.io/v1',
   kind: 'CustomResourceDefinition',
@@ -81,11 +90,13 @@ const projects: readonly Project[] = [
     name: 'metrics-server',
     first: { ...metrics, version: '0.8.0', module: 'sigs.k8s.io/metrics-server@v0.8.0' },
     next: { ...metrics, version: '0.9.0', module: 'sigs.k8s.io/metrics-server@v0.9.0' },
-    drifts: {
-      object: service,
-      patch: { metadata: { labels: { 'app.kubernetes.io/name': 'something-else' } } },
-      read: field('metadata', 'labels', 'app.kubernetes.io/name'),
-    },
+    drifts: [
+      {
+        object: service,
+        patch: { metadata: { labels: { 'app.kubernetes.io/name': 'something-else' } } },
+        read: field('metadata', 'labels', 'app.kubernetes.io/name'),
+      },
+    ],
     upgraded: { object: service, read: field('metadata', 'labels', 'app.kubernetes.io/version'), from: '0.7.2', to: '0.8.1' },
     works: async () => {
       const available = { apiVersion: 'apiregistration.k8s.io/v1', kind: 'APIService', name: 'v1beta1.metrics.k8s.io' }
@@ -103,7 +114,7 @@ const projects: readonly Project[] = [
       version: '0.36.1',
       component: { helm: { chart: 'charts/descheduler', namespace, values: { ...dry, deschedulingInterval: '7m' } } },
     },
-    drifts: { object: deployment, patch: { spec: { replicas: 0 } }, read: field('spec', 'replicas') },
+    drifts: [{ object: deployment, patch: { spec: { replicas: 0 } }, read: field('spec', 'replicas') }],
     upgraded: {
       object: deployment,
       read: field('spec', 'template', 'spec', 'containers', 0, 'args', 1),
@@ -115,25 +126,41 @@ const projects: readonly Project[] = [
     },
   },
   {
-    // Definitions of up to a megabyte each; then the roles that go with them.
+    // One published version; the next has more memory.
     name: 'prometheus-operator',
-    first: { ...prometheus, component: { manifests: ['example/prometheus-operator-crd'] } },
+    first: prometheus,
     next: {
       ...prometheus,
       version: '0.85.1',
-      component: { manifests: ['example/prometheus-operator-crd', 'example/rbac/prometheus-operator-crd'] },
+      parameters: [
+        {
+          name: 'memory',
+          schema: { type: 'string' },
+          default: '300Mi',
+          set: [
+            {
+              target: { kind: 'Deployment', name: 'prometheus-operator' },
+              path: 'spec.template.spec.containers[name=prometheus-operator].resources.limits.memory',
+            },
+          ],
+        },
+      ],
     },
-    drifts: {
-      object: definition,
-      patch: { spec: { names: { shortNames: ['stolen'] } } },
-      read: field('spec', 'names', 'shortNames', 0),
-    },
+    drifts: [
+      {
+        object: definition,
+        patch: { spec: { names: { shortNames: ['stolen'] } } },
+        read: field('spec', 'names', 'shortNames', 0),
+      },
+      { object: operator, patch: { spec: { replicas: 0 } }, read: field('spec', 'replicas') },
+    ],
     upgraded: {
-      object: { apiVersion: 'rbac.authorization.k8s.io/v1', kind: 'ClusterRole', name: 'prometheus-crd-view' },
-      read: field('metadata', 'name'),
-      from: undefined,
-      to: 'prometheus-crd-view',
+      object: operator,
+      read: field('spec', 'template', 'spec', 'containers', 0, 'resources', 'limits', 'memory'),
+      from: '200Mi',
+      to: '300Mi',
     },
+    works: operates,
   },
 ]
 
@@ -153,9 +180,13 @@ beforeAll(async () => {
 
 afterAll(async () => {
   for (const { name } of projects) await instance.muster('place', name, '--nowhere')
-  await client.delete({ apiVersion: 'v1', kind: 'Namespace', name: namespace }).catch((error: unknown) => {
-    if (!isKubeError(error, 'NotFound')) throw error
-  })
+  // What the operator wrote for the kubelets is its own, and no release's.
+  const kubelets = ['Service', 'Endpoints'].map((kind) => ({ apiVersion: 'v1', kind, namespace: 'kube-system', name: 'kubelet' }))
+  for (const ref of [...kubelets, { apiVersion: 'v1', kind: 'Namespace', name: namespace }]) {
+    await client.delete(ref).catch((error: unknown) => {
+      if (!isKubeError(error, 'NotFound')) throw error
+    })
+  }
   await rm(folder, { recursive: true, force: true })
 })
 
@@ -177,8 +208,45 @@ async function printed(says: RegExp, ...args: string[]): Promise<string> {
   )
 }
 
+/** Waits until the operator made of a Prometheus that selects a ServiceMonitor what would run it, and again cleans up after it. */
+async function operates(): Promise<void> {
+  const common = { apiVersion: 'monitoring.coreos.com/v1', metadata: { namespace: 'default', name: 'watching', labels: { team: 'shop' } } }
+  const monitor = {
+    ...common,
+    kind: 'ServiceMonitor',
+    spec: { selector: { matchLabels: { app: 'shop' } }, endpoints: [{ port: 'metrics', interval: '17s' }] },
+  }
+  // Its image is nowhere that tests reach: no replicas.
+  const server = { ...common, kind: 'Prometheus', spec: { replicas: 0, serviceMonitorSelector: { matchLabels: { team: 'shop' } } } }
+  const set = { apiVersion: 'apps/v1', kind: 'StatefulSet', namespace: 'default', name: 'prometheus-watching' }
+  const secret = { apiVersion: 'v1', kind: 'Secret', namespace: 'default', name: 'prometheus-watching' }
+  const within = { withinMs: 120_000, everyMs: 500 }
+  await client.apply(monitor, { fieldManager: 'somebody' })
+  await client.apply(server, { fieldManager: 'somebody' })
+  const made = await eventually(async () => await client.find(set), { ...within, what: 'the operator makes a StatefulSet' })
+  expect(made).toMatchObject({ spec: { replicas: 0 } })
+  await eventually(
+    async () => {
+      const { data } = await client.get<KubeObject & { data: Record<string, string> }>(secret)
+      const text = gunzipSync(Buffer.from(data['prometheus.yaml.gz'] ?? '', 'base64')).toString('utf8')
+      return (text.includes('job_name: serviceMonitor/default/watching/0') && text.includes('scrape_interval: 17s')) || undefined
+    },
+    { ...within, what: 'the operator writes the configuration that the ServiceMonitor asks for' },
+  )
+  await eventually(
+    async () => {
+      const { status } = await client.get<KubeObject & { status?: { conditions?: { type: string; status: string }[] } }>(refOf(server))
+      return status?.conditions?.some(({ type, status: is }) => type === 'Reconciled' && is === 'True') || undefined
+    },
+    { ...within, what: 'the Prometheus is reconciled' },
+  )
+  await client.delete(refOf(server))
+  await client.delete(refOf(monitor))
+  await eventually(async () => (await client.find(set)) === undefined || undefined, { ...within, what: 'the StatefulSet goes with it' })
+}
+
 /** Bundles what its authors publish, with its program, and publishes that. */
-async function publish(name: string, { version, module, component, program }: Published): Promise<void> {
+async function publish(name: string, { version, module, component, parameters, program }: Published): Promise<void> {
   const source = {
     apiVersion,
     kind: 'BundleSource',
@@ -186,6 +254,7 @@ async function publish(name: string, { version, module, component, program }: Pu
     version,
     source: { goModule: module },
     components: [{ name, ...component }],
+    ...(parameters === undefined ? {} : { parameters }),
     ...(program === undefined ? {} : { images: [{ match: '*', build: 'image.yaml' }] }),
   }
   const { module: built, ...place } = program ?? { module }
@@ -221,13 +290,17 @@ describe.each(projects)('$name, as its authors publish it', ({ name, first, next
   })
 
   it('is put back where somebody changes it, and says so', async () => {
-    const wanted = drifts.read(await client.get(drifts.object))
-    await client.patch(drifts.object, drifts.patch, { type: 'merge', fieldManager: 'somebody' })
-    await eventually(async () => ((await release(name)).status?.drift?.corrected ?? 0) > 0 || undefined, {
-      withinMs: 20_000,
-      what: 'the drift is corrected and counted',
-    })
-    expect(drifts.read(await client.get(drifts.object))).toEqual(wanted)
+    const corrected = async () => (await release(name)).status?.drift?.corrected ?? 0
+    for (const { object, patch, read } of drifts) {
+      const wanted = read(await client.get(object))
+      const before = await corrected()
+      await client.patch(object, patch, { type: 'merge', fieldManager: 'somebody' })
+      await eventually(async () => (await corrected()) > before || undefined, {
+        withinMs: 60_000,
+        what: `the drift of ${object.kind} ${object.name} is corrected and counted`,
+      })
+      expect(read(await client.get(object))).toEqual(wanted)
+    }
   })
 
   it('upgrades', async () => {
