@@ -1,95 +1,17 @@
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { chmod, cp, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { cp, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import { crc32 } from 'node:zlib'
-import { type Descriptor, Layout, readBlob, readJson } from '@muster/oci'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type BuiltImage, buildImage } from './build.ts'
+import { Layout } from '@muster/oci'
+import { describe, expect, it } from 'vitest'
+import { buildImage } from './build.ts'
 import { bytesContent } from './entry.ts'
 import { gzip } from './gzip.ts'
 import { type ImageRecipeInput, loadRecipe } from './recipe.ts'
 import { writeTar } from './tar.ts'
-
-let dir: string
-beforeAll(async () => {
-  dir = await mkdtemp(join(tmpdir(), 'muster-image-'))
-})
-afterAll(() => rm(dir, { recursive: true, force: true }))
-
-const name = 'registry.example/test/app:1.0'
-
-async function write(root: string, files: Record<string, string>): Promise<string> {
-  for (const [path, text] of Object.entries(files)) {
-    await mkdir(dirname(join(dir, root, path)), { recursive: true })
-    await writeFile(join(dir, root, path), text)
-  }
-  return join(dir, root)
-}
-
-interface Config {
-  readonly config: { readonly User: string; readonly Env: string[]; readonly Entrypoint: string[]; readonly WorkingDir: string }
-  readonly rootfs: { readonly diff_ids: string[] }
-  readonly history: unknown[]
-  readonly created: string
-}
-
-class Built {
-  readonly image: BuiltImage
-  readonly #layout: Layout
-  constructor(image: BuiltImage, layout: Layout) {
-    this.image = image
-    this.#layout = layout
-  }
-
-  async manifest(): Promise<{ config: Descriptor; layers: Descriptor[] }> {
-    const descriptor = await this.#layout.resolve(name)
-    expect(descriptor?.digest).toBe(this.image.descriptor.digest)
-    return JSON.parse(new TextDecoder().decode((await this.#layout.manifest(this.image.descriptor.digest)).bytes))
-  }
-
-  async config(): Promise<Config> {
-    return (await readJson(this.#layout, (await this.manifest()).config, { limit: 1 << 20 })) as Config
-  }
-
-  /** Unpacks the layers with the system's tar, as a container engine would. */
-  async unpack(): Promise<string> {
-    const rootfs = await mkdtemp(join(dir, 'rootfs-'))
-    await chmod(rootfs, 0o755)
-    for (const layer of (await this.manifest()).layers) {
-      const bytes = await readBlob(this.#layout, layer, { limit: 200 << 20 })
-      execFileSync('tar', ['--extract', '--gzip', '--preserve-permissions', '--numeric-owner', '--directory', rootfs], { input: bytes })
-    }
-    return rootfs
-  }
-}
-
-let count = 0
-/** Builds from nothing unless a cache is given. */
-async function build(
-  recipe: ImageRecipeInput,
-  baseDir: string,
-  cacheDir = join(dir, `cache-${count++}`),
-  env = process.env,
-): Promise<Built> {
-  const layout = await Layout.open(join(dir, `layout-${count++}`), { create: true })
-  return new Built(await buildImage(recipe, { target: layout, cacheDir, baseDir, name, env }), layout)
-}
-
-/** Runs the image's own command as its own user, in nothing but its files. */
-async function run(built: Built, rootfs: string, ...args: string[]): Promise<string> {
-  const { config } = await built.config()
-  const [uid = '', gid = ''] = config.User.split(':')
-  const command = [...config.Entrypoint, ...args]
-  return execFileSync('chroot', [`--userspec=${uid}:${gid}`, rootfs, ...command], {
-    encoding: 'utf8',
-    env: Object.fromEntries(
-      config.Env.map((variable) => [variable.slice(0, variable.indexOf('=')), variable.slice(variable.indexOf('=') + 1)]),
-    ),
-  })
-}
+import { Built, build, dir, name, run, write } from './testing/builds.ts'
 
 /** A zip archive, nothing of it compressed (APPNOTE.TXT 4.3). */
 function zipOf(files: Readonly<Record<string, string>>): Buffer {
@@ -449,87 +371,6 @@ describe('a prebuilt binary', () => {
     })
   })
 })
-
-describe('Debian packages', () => {
-  const recipe: ImageRecipeInput = {
-    debian: {
-      suite: 'bookworm',
-      packages: ['dash'],
-      omit: ['dpkg', 'debianutils'],
-      files: [{ from: 'greet', to: '/usr/local/bin/greet' }],
-    },
-    entrypoint: ['/usr/local/bin/greet'],
-  }
-  const files = {
-    greet: '#!/bin/sh\nread -r release < /etc/debian_version\necho "hello from $release"\n',
-  }
-  const executable = async (root: string) => {
-    const baseDir = await write(root, files)
-    await chmod(join(baseDir, 'greet'), 0o755)
-    return baseDir
-  }
-
-  it('become an image with all that they need and nothing else, which runs, not as root', async () => {
-    const built = await build(recipe, await executable('debian'), join(dir, 'debian-cache'))
-    const rootfs = await built.unpack()
-    expect(await run(built, rootfs)).toMatch(/^hello from 12\.\d+\n$/)
-    const named = built.image.sources.map((source) => source.name)
-    expect(named).toEqual(expect.arrayContaining(['base-files', 'dash', 'libc6']))
-    expect(named).not.toContain('dpkg')
-    for (const source of built.image.sources) {
-      if (source.kind !== 'debian-package') throw new Error(`${source.name} is no Debian package`)
-      const status = await readFile(join(rootfs, 'var/lib/dpkg/status.d', source.name), 'utf8')
-      expect(status).toContain(`\nVersion: ${source.version}\n`)
-      expect(status).toContain(`\nSHA256: ${source.sha256}\n`)
-    }
-    expect((await stat(join(rootfs, 'usr/share/doc/dash/copyright'))).size).toBeGreaterThan(100)
-    for (const absent of ['usr/share/man', 'usr/share/doc/dash/changelog.Debian.gz', 'usr/bin/dpkg', 'usr/bin/id'])
-      await expect(stat(join(rootfs, absent))).rejects.toThrow()
-  })
-
-  it('chosen twice from the same lists, in other folders and with no package at hand, have one digest', async () => {
-    const again = join(dir, 'debian-again')
-    await mkdir(again)
-    await cp(join(dir, 'debian-cache/apt'), join(again, 'apt'), { recursive: true })
-    const first = await build(recipe, await executable('debian'), join(dir, 'debian-cache'))
-    const second = await build(recipe, await executable('deep/er/debian'), again)
-    expect(second.image.descriptor).toEqual(first.image.descriptor)
-  })
-
-  it('that the release does not have are named', async () => {
-    const wanted: ImageRecipeInput = { debian: { suite: 'bookworm', packages: ['no-such-package'] }, entrypoint: ['/x'] }
-    await expect(build(wanted, dir, join(dir, 'debian-cache'))).rejects.toMatchObject({
-      code: 'DownloadFailed',
-      message: expect.stringContaining('no-such-package'),
-    })
-  })
-
-  it('of an archive that nobody signed are not taken', async () => {
-    const archive = join(dir, 'unsigned')
-    const packages = 'Package: dash\nVersion: 9\nArchitecture: all\nFilename: dash.deb\nSize: 1\nSHA256: 00\n'
-    const sum = createHash('sha256').update(packages).digest('hex')
-    const release = `Suite: bookworm\nCodename: bookworm\nComponents: main\nArchitectures: amd64 arm64\nSHA256:\n ${sum} ${packages.length} main/binary-amd64/Packages\n`
-    await write('unsigned', {
-      'dists/bookworm/Release': release,
-      'dists/bookworm/main/binary-amd64/Packages': packages,
-      'sources.list': `deb file:${archive} bookworm main\n`,
-      'apt-get': `#!/bin/sh\nexec apt-get "$@" -o Dir::Etc::SourceList=${archive}/sources.list\n`,
-    })
-    await chmod(join(archive, 'apt-get'), 0o755)
-    const layout = await Layout.open(join(dir, 'layout-unsigned'), { create: true })
-    const building = buildImage(recipe, {
-      target: layout,
-      cacheDir: join(dir, 'cache-unsigned'),
-      baseDir: dir,
-      env: process.env,
-      name,
-      architecture: 'amd64',
-      tools: { 'apt-get': join(archive, 'apt-get') },
-    })
-    await expect(building).rejects.toMatchObject({ code: 'DownloadFailed', message: expect.stringMatching(/is not signed/) })
-  })
-})
-
 describe('the recipe of an example', () => {
   it('is one that can be read', async () => {
     const recipe = await loadRecipe(join(import.meta.dirname, '../../../examples/podinfo/image.yaml'))
